@@ -1,0 +1,251 @@
+// Walks the tape from the outputs to the leaves. Producers are older than consumers, so visiting the reachable nodes
+// from the youngest to the oldest is a topological order; nothing here recurses.
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "framework/autograd/accumulator.h"
+#include "framework/autograd/autograd.h"
+#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/cpu/elementwise.h"
+#include "framework/kernels/cpu/reduce.h"
+#include "framework/tensor/creation.h"
+
+namespace gradus {
+namespace {
+
+EngineOps engine_ops{};
+
+Tensor add(const Tensor& a, const Tensor& b, bool create_graph) {
+  if (create_graph) return engine_ops.add(a, b);
+  const Tensor out = Tensor::empty(a.shape(), a.dtype(), a.device());
+  visit_compute_dtype(a.dtype(), [&]<class T>() {
+    cpu::map_elements<T>(out, [](T x, T y) { return x + y; }, cpu::Operand<T>{a}, cpu::Operand<T>{b});
+  });
+  return out;
+}
+
+void add_in_place(const Tensor& to, const Tensor& from) {
+  visit_compute_dtype(to.dtype(), [&]<class T>() {
+    cpu::map_elements<T>(to, [](T x, T y) { return x + y; }, cpu::Operand<T>{to}, cpu::Operand<T>{from});
+  });
+}
+
+/// sum += term. In place where `sum` belongs to the engine alone.
+void accumulate(Tensor& sum, Tensor term, bool create_graph) {
+  if (!sum.defined()) {
+    sum = std::move(term);
+  } else if (!create_graph && sum.is_uniquely_owned() && sum.is_contiguous()) {
+    add_in_place(sum, term);
+  } else {
+    sum = add(sum, term, create_graph);
+  }
+}
+
+/// Checks a gradient against its input and undoes broadcasting.
+Tensor fit_to_input(const Node& node, std::size_t i, const Tensor& gradient, bool create_graph) {
+  const TensorSpec& input = node.inputs[i];
+  if (gradient.dtype() != input.dtype) {
+    fail("[{}] backward returned a {} gradient for the {} input '{}' (forward at {})", node.name,
+         to_string(gradient.dtype()), to_string(input.dtype), node.input_name(i), to_string(node.where));
+  }
+  if (gradient.shape() == input.shape) return gradient;
+  Shape broadcast;
+  if (!broadcast_shapes(gradient.shape(), input.shape, broadcast) || !(broadcast == gradient.shape())) {
+    fail("[{}] backward returned a gradient of shape {} for the input '{}' of shape {} (forward at {})", node.name,
+         to_string(gradient.shape()), node.input_name(i), to_string(input.shape), to_string(node.where));
+  }
+  return create_graph ? engine_ops.sum_to_shape(gradient, input.shape) : cpu::sum_to_shape(gradient, input.shape);
+}
+
+void check_finite(const Node& node, const Tensors& cotangents, const Tensors& gradients) {
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    if (!gradients[i].defined() || cpu::all_finite(gradients[i])) continue;
+    std::string upstream;
+    for (const Tensor& cotangent : cotangents) {
+      if (cotangent.defined()) upstream += (upstream.empty() ? "" : ", ") + describe_range(cotangent);
+    }
+    fail<NumericError>("the gradient of input '{}' of {} is not finite: {}; upstream gradient: {}", node.input_name(i),
+                       node.describe(), describe_range(gradients[i]), upstream);
+  }
+}
+
+std::vector<Node*> reachable_youngest_first(const std::vector<Edge>& roots) {
+  std::vector<Node*> found;
+  std::unordered_set<Node*> seen;
+  const auto visit = [&](const Edge& edge) {
+    if (edge.node && seen.insert(edge.node.get()).second) found.push_back(edge.node.get());
+  };
+  for (const Edge& root : roots) visit(root);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    for (const Edge& edge : found[i]->edges) visit(edge);
+  }
+  std::sort(found.begin(), found.end(), [](Node* a, Node* b) { return a->sequence > b->sequence; });
+  return found;
+}
+
+/// One pass. With `inputs`, their gradients are returned and no leaf is touched.
+Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* inputs, BackwardOptions options) {
+  const bool create_graph = options.create_graph;
+  const bool retain = options.retain_graph || create_graph;
+  if (!cotangents.empty() && cotangents.size() != outputs.size()) {
+    fail("backward: {} outputs but {} cotangents", outputs.size(), cotangents.size());
+  }
+  GradModeScope recording(create_graph);
+
+  std::unordered_map<Node*, Tensors> pending;  // cotangents collected so far, by node and output
+  const auto collect = [&](const Edge& edge, Tensor cotangent) {
+    Tensors& slots = pending[edge.node.get()];
+    if (slots.size() <= static_cast<std::size_t>(edge.output)) slots.resize(edge.output + 1);
+    accumulate(slots[edge.output], std::move(cotangent), create_graph);
+  };
+
+  std::vector<Edge> roots;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor& output = outputs[i];
+    if (!output.requires_grad()) fail("backward: output {} ({}) does not require grad", i, output.describe());
+    Tensor cotangent = cotangents.empty() ? Tensor() : cotangents[i];
+    if (!cotangent.defined()) {
+      if (output.numel() != 1) fail("backward: output {} has {} elements: pass a cotangent of its shape", output.describe(), output.numel());
+      cotangent = ones_like(output);
+    }
+    if (cotangent.spec() != output.spec()) {
+      fail("backward: the cotangent of an output {} cannot be {}", output.describe(), cotangent.describe());
+    }
+    roots.push_back(gradient_edge(output));
+    collect(roots.back(), cotangent);
+  }
+  const std::vector<Node*> order = reachable_youngest_first(roots);
+
+  Tensors captured(inputs ? inputs->size() : 0);
+  std::unordered_map<Node*, std::vector<std::pair<int, std::size_t>>> captures;  // node -> (output, index of input)
+  std::unordered_set<Node*> wanted;  // nodes on a way to a captured input
+  std::vector<Edge> kept_alive;      // accumulators of inputs that no output reaches
+  if (inputs) {
+    for (std::size_t i = 0; i < inputs->size(); ++i) {
+      Edge edge = gradient_edge((*inputs)[i]);
+      if (!edge.node) fail("grad: input {} ({}) does not require grad", i, (*inputs)[i].describe());
+      captures[edge.node.get()].emplace_back(edge.output, i);
+      kept_alive.push_back(std::move(edge));
+    }
+    for (auto node = order.rbegin(); node != order.rend(); ++node) {
+      const bool leads = std::any_of((*node)->edges.begin(), (*node)->edges.end(),
+                                     [&](const Edge& edge) { return edge.node && wanted.count(edge.node.get()); });
+      if (leads || captures.count(*node)) wanted.insert(*node);
+    }
+  }
+
+  for (Node* node : order) {
+    const auto found = pending.find(node);
+    if (found == pending.end()) continue;
+    Tensors arrived = std::move(found->second);
+    pending.erase(found);
+    auto* accumulator = dynamic_cast<Accumulator*>(node);
+    if (accumulator) {
+      arrived[0] = accumulator->run_hooks(arrived[0]);
+    } else {
+      for (std::size_t output = 0; output < std::min(arrived.size(), node->hooks.size()); ++output) {
+        for (const GradientHook& hook : node->hooks[output]) {
+          if (!arrived[output].defined()) continue;
+          if (Tensor replacement = hook(arrived[output]); replacement.defined()) arrived[output] = replacement;
+        }
+      }
+    }
+    if (const auto capture = captures.find(node); capture != captures.end()) {
+      for (const auto& [output, i] : capture->second) {
+        if (static_cast<std::size_t>(output) < arrived.size()) captured[i] = arrived[output];
+      }
+    }
+    if (accumulator) {
+      if (!inputs) accumulator->accumulate(std::move(arrived[0]), create_graph);
+      continue;
+    }
+    std::vector<bool> needs(node->edges.size());
+    for (std::size_t i = 0; i < needs.size(); ++i) {
+      Node* producer = node->edges[i].node.get();
+      needs[i] = producer && (!inputs || wanted.count(producer));
+    }
+    if (std::find(needs.begin(), needs.end(), true) == needs.end()) continue;
+    Tensors gradients = node->backward(arrived, needs);
+    if (gradients.size() != needs.size()) {
+      fail("[{}] backward returned {} gradients for {} inputs (forward at {})", node->name, gradients.size(),
+           needs.size(), to_string(node->where));
+    }
+    if (anomaly_enabled()) check_finite(*node, arrived, gradients);
+    if (!retain) node->release_saved();
+    arrived.clear();
+    for (std::size_t i = 0; i < needs.size(); ++i) {
+      if (!needs[i] || !gradients[i].defined()) continue;
+      Tensor fitted = fit_to_input(*node, i, gradients[i], create_graph);
+      gradients[i] = Tensor();
+      collect(node->edges[i], std::move(fitted));
+    }
+  }
+  return captured;
+}
+
+}  // namespace
+
+void install_engine_ops(EngineOps ops) { engine_ops = ops; }
+
+void backward(const Tensor& output, const Tensor& cotangent, BackwardOptions options) {
+  backward(Tensors{output}, Tensors{cotangent}, options);
+}
+void backward(const Tensors& outputs, const Tensors& cotangents, BackwardOptions options) {
+  run(outputs, cotangents, nullptr, options);
+}
+Tensors grad(const Tensors& outputs, const Tensors& inputs, const Tensors& cotangents, BackwardOptions options) {
+  return run(outputs, cotangents, &inputs, options);
+}
+
+void register_hook(const Tensor& tensor, GradientHook hook) {
+  if (!tensor.requires_grad()) fail("register_hook: the tensor {} does not require grad", tensor.describe());
+  AutogradMeta& meta = *tensor.meta();
+  if (!meta.producer) {
+    meta.leaf_hooks.push_back(std::move(hook));
+    return;
+  }
+  auto& hooks = meta.producer->hooks;
+  if (hooks.size() <= static_cast<std::size_t>(meta.producer_output)) hooks.resize(meta.producer_output + 1);
+  hooks[meta.producer_output].push_back(std::move(hook));
+}
+
+Accumulator::Accumulator(const Tensor& leaf) : Node("leaf", {}), leaf_(leaf.shared_meta()) {}
+
+Tensor Accumulator::run_hooks(Tensor gradient) const {
+  for (const GradientHook& hook : leaf_->leaf_hooks) {
+    if (Tensor replacement = hook(gradient); replacement.defined()) gradient = replacement;
+  }
+  return gradient;
+}
+
+void Accumulator::accumulate(Tensor gradient, bool create_graph) const {
+  std::shared_ptr<Tensor>& stored = leaf_->gradient;
+  if (!stored) {
+    // A buffer that others can see, or that is a view, must not become the leaf's own.
+    const bool own = create_graph || (gradient.is_uniquely_owned() && gradient.is_contiguous());
+    stored = std::make_shared<Tensor>(own ? std::move(gradient) : cpu::clone(gradient));
+  } else if (!create_graph && stored->is_leaf() && stored->is_contiguous()) {
+    stored->storage().note_write(SourceLocation::current());
+    add_in_place(*stored, gradient);
+  } else {
+    *stored = add(*stored, gradient, create_graph);
+  }
+}
+
+std::string describe_range(const Tensor& tensor) {
+  double low = INFINITY, high = -INFINITY;
+  std::int64_t nans = 0, infinities = 0;
+  for (double value : tensor.to_vector<double>()) {
+    if (std::isnan(value)) ++nans;
+    else if (std::isinf(value)) ++infinities;
+    else low = std::min(low, value), high = std::max(high, value);
+  }
+  std::string text = low <= high ? fmt::format("in [{:.4g}, {:.4g}]", low, high) : "without a finite element";
+  if (nans) text += fmt::format(", {} NaN", nans);
+  if (infinities) text += fmt::format(", {} infinite", infinities);
+  return fmt::format("{} of {} elements", text, tensor.numel());
+}
+
+}  // namespace gradus

@@ -1,0 +1,24 @@
+#include "framework/autograd/modes.h"
+
+namespace gradus {
+namespace {
+thread_local bool recording = true;
+thread_local bool anomaly = false;
+thread_local std::shared_ptr<const std::string> module_path;
+}  // namespace
+
+bool grad_enabled() { return recording; }
+GradModeScope::GradModeScope(bool enabled) : before_(recording) { recording = enabled; }
+GradModeScope::~GradModeScope() { recording = before_; }
+
+bool anomaly_enabled() { return anomaly; }
+AnomalyScope::AnomalyScope(bool enabled) : before_(anomaly) { anomaly = enabled; }
+AnomalyScope::~AnomalyScope() { anomaly = before_; }
+
+const std::shared_ptr<const std::string>& current_module_path() { return module_path; }
+ModuleScope::ModuleScope(const std::string& name) : before_(module_path) {
+  module_path = std::make_shared<const std::string>(before_ ? *before_ + "." + name : name);
+}
+ModuleScope::~ModuleScope() { module_path = std::move(before_); }
+
+}  // namespace gradus

@@ -1,0 +1,88 @@
+#include "framework/autograd/node.h"
+
+#include <atomic>
+
+#include "framework/autograd/accumulator.h"
+#include "framework/autograd/modes.h"
+
+namespace gradus {
+namespace {
+
+std::atomic<std::uint64_t> next_sequence{1};
+
+}  // namespace
+
+Node::Node(std::string name, SourceLocation where)
+    : name(std::move(name)), where(where), module_path(current_module_path()), sequence(next_sequence++) {}
+
+Node::~Node() {
+  // A chain of a million ops must not be torn down by a million nested destructors: edges go into a queue that the
+  // outermost destructor empties.
+  thread_local std::vector<Edge>* queue = nullptr;
+  if (queue) {
+    for (Edge& edge : edges) queue->push_back(std::move(edge));
+    return;
+  }
+  std::vector<Edge> pending = std::move(edges);
+  queue = &pending;
+  while (!pending.empty()) {
+    const Edge edge = std::move(pending.back());
+    pending.pop_back();
+  }
+  queue = nullptr;
+}
+
+std::string Node::describe() const {
+  std::string text = fmt::format("[{}] at {}", name, to_string(where));
+  if (module_path) text += " in " + *module_path;
+  return text;
+}
+
+SavedTensor SavedTensor::input(const Tensor& tensor) {
+  SavedTensor saved;
+  saved.tensor_ = tensor;
+  saved.version_ = tensor.defined() ? tensor.version() : 0;
+  return saved;
+}
+
+SavedTensor SavedTensor::output(const Tensor& tensor, int index) {
+  SavedTensor saved = input(tensor.alias());
+  saved.output_ = index;
+  return saved;
+}
+
+Tensor SavedTensor::unpack(Node& owner, const std::string& role) const {
+  if (released_) {
+    fail("[{}] the tape of the op at {} was already used by a backward pass and let go; pass retain_graph to the first "
+         "backward if a second one is wanted", owner.name, to_string(owner.where));
+  }
+  if (!tensor_.defined()) return tensor_;
+  if (tensor_.version() != version_) {
+    fail("[{}] {} was saved for backward by the op at {}, but modified in place at {} (version {}, saved at version {})",
+         owner.name, role, to_string(owner.where), to_string(tensor_.storage().last_write()), tensor_.version(), version_);
+  }
+  if (output_ < 0) return tensor_;
+  const Tensor with_history = tensor_.alias();
+  set_producer(with_history, owner.shared_from_this(), output_);
+  return with_history;
+}
+
+Edge gradient_edge(const Tensor& tensor) {
+  if (!tensor.defined() || !tensor.requires_grad()) return {};
+  AutogradMeta& meta = *tensor.meta();
+  if (meta.producer) return {meta.producer, meta.producer_output};
+  std::shared_ptr<Node> accumulator = meta.accumulator.lock();
+  if (!accumulator) {
+    accumulator = std::make_shared<Accumulator>(tensor);
+    meta.accumulator = accumulator;
+  }
+  return {accumulator, 0};
+}
+
+void set_producer(const Tensor& tensor, const std::shared_ptr<Node>& node, int index) {
+  AutogradMeta& meta = tensor.ensure_meta();
+  meta.producer = node;
+  meta.producer_output = index;
+}
+
+}  // namespace gradus

@@ -1,0 +1,27 @@
+// The CPU's threads. Work is cut into chunks whose borders depend on the sizes alone, never on the number of threads,
+// so results are the same bits for any thread count.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace gradus::cpu {
+
+/// Threads that parallel_for uses; at least 1. Starts at the number of processors this process may run on.
+int thread_count();
+void set_thread_count(int count);
+
+/// Calls body(begin, end) for [0, grain), [grain, 2 grain), ... below `count`, in parallel. The body must not throw.
+template <class Body>
+void parallel_for(std::int64_t count, std::int64_t grain, Body&& body) {
+  grain = std::max<std::int64_t>(grain, 1);
+  const std::int64_t chunks = (count + grain - 1) / grain;
+  if (chunks <= 1 || thread_count() == 1) {
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk * grain, std::min(count, (chunk + 1) * grain));
+    return;
+  }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(thread_count())
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk * grain, std::min(count, (chunk + 1) * grain));
+}
+
+}  // namespace gradus::cpu

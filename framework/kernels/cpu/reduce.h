@@ -1,0 +1,26 @@
+// Reductions over axes, in an order that depends on the shape alone.
+#pragma once
+
+#include <vector>
+
+#include "framework/tensor/tensor.h"
+
+namespace gradus::cpu {
+
+/// The tensor rearranged as a contiguous (kept, reduced) matrix: rows are the elements of the result.
+struct ReductionRows {
+  Tensor matrix;
+  std::int64_t rows, columns;
+};
+ReductionRows as_reduction_rows(const Tensor& tensor, const std::vector<bool>& reduced);
+
+/// Sum over the axes marked in `reduced`; the marked axes keep size 1.
+Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced);
+/// The inverse of broadcasting: sums over stretched and missing axes until the shape is `shape`.
+Tensor sum_to_shape(const Tensor& tensor, const Shape& shape);
+/// Sum of squares of all elements, accumulated in double.
+double sum_of_squares(const Tensor& tensor);
+/// No NaN and no infinity among the elements; true for integer tensors.
+bool all_finite(const Tensor& tensor);
+
+}  // namespace gradus::cpu

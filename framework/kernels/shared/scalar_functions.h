@@ -1,0 +1,104 @@
+// Element-wise functions: value and derivative in one place, templated on the scalar type and compiled for every device
+// from this header. `derivative(x, y)` may use the input x and the output y = value(x).
+#pragma once
+
+#include "framework/kernels/shared/scalar_math.h"
+
+namespace gradus::functions {
+
+struct Neg {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return -x; }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T, T) const { return T(-1); }
+};
+
+struct Exp {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return exp(x); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T, T y) const { return y; }
+};
+
+struct Log {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return std::log(x); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return T(1) / x; }
+};
+
+struct Sqrt {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return std::sqrt(x); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T, T y) const { return T(0.5) / y; }
+};
+
+struct Tanh {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return tanh(x); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T, T y) const { return T(1) - y * y; }
+};
+
+struct Sigmoid {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return sigmoid(x); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T, T y) const { return y * (T(1) - y); }
+};
+
+/// The slope at 0 is 0.
+struct Relu {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return x < T(0) ? T(0) : x; }  // a NaN stays
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return x > T(0) ? T(1) : T(0); }
+};
+
+/// The slope at 0 is 0.
+struct Abs {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return std::fabs(x); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return T(x > T(0)) - T(x < T(0)); }
+};
+
+struct Erf {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return std::erf(x); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
+    return T(2 * std::numbers::inv_sqrtpi) * exp(-x * x);
+  }
+};
+
+/// x Phi(x), with Phi the standard normal distribution function.
+struct Gelu {
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const {
+    return x == -std::numeric_limits<T>::infinity() ? T(0) : x * normal_cdf(x);
+  }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
+    const T slope = normal_cdf(x) + x * normal_pdf(x);
+    return std::fabs(x) == std::numeric_limits<T>::infinity() ? T(x > T(0)) : slope;
+  }
+};
+
+/// x (1 + tanh(s (x + 0.044715 x^3))) / 2 with s = sqrt(2 / pi).
+struct GeluTanh {
+  static constexpr double s = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const {
+    const T t = tanh(T(s) * (x + T(0.044715) * x * x * x));
+    return x == -std::numeric_limits<T>::infinity() ? T(0) : T(0.5) * x * (T(1) + t);
+  }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
+    const T t = tanh(T(s) * (x + T(0.044715) * x * x * x));
+    const T inner = T(s) * (T(1) + T(3 * 0.044715) * x * x);
+    const T slope = T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * inner;
+    return std::fabs(x) == std::numeric_limits<T>::infinity() ? T(x > T(0)) : slope;
+  }
+};
+
+struct Pow {
+  double exponent;
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const {
+    if (exponent == 2) return x * x;
+    return std::pow(x, T(exponent));
+  }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
+    if (exponent == 0) return T(0);
+    if (exponent == 2) return T(2) * x;
+    return T(exponent) * std::pow(x, T(exponent - 1));
+  }
+};
+
+/// The slope is 1 on the closed interval, as at its ends, and 0 outside.
+struct Clamp {
+  double low, high;
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return x < T(low) ? T(low) : (x > T(high) ? T(high) : x); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return x >= T(low) && x <= T(high) ? T(1) : T(0); }
+};
+
+}  // namespace gradus::functions

@@ -1,0 +1,288 @@
+#include <algorithm>
+
+#include "framework/autograd/autograd.h"
+#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/cpu/reduce.h"
+#include "framework/ops/op_spec.h"
+#include "framework/ops/ops.h"
+#include "framework/tensor/creation.h"
+
+namespace gradus {
+namespace {
+
+bool contains(const std::vector<int>& list, std::size_t i) {
+  return std::find(list.begin(), list.end(), static_cast<int>(i)) != list.end();
+}
+
+const InputSpec& input_spec_of(const OpSpec& spec, std::size_t i) {
+  return spec.inputs[std::min(i, spec.inputs.size() - 1)];
+}
+
+/// A second handle on the same place in the tape, so that a gradient can be asked for one use of a tensor.
+Tensor same_place(const Tensor& tensor, bool needs) {
+  if (!tensor.defined()) return tensor;
+  return needs ? identity(tensor) : tensor.detach();
+}
+
+void check_outputs_finite(const OpCall& call, const Tensors& outputs) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (cpu::all_finite(outputs[i])) continue;
+    std::string inputs;
+    for (std::size_t k = 0; k < call.inputs().size(); ++k) {
+      if (!call.has_input(k)) continue;
+      inputs += fmt::format("{}{} {}", inputs.empty() ? "" : "; ", call.input_name(k), describe_range(call.input(k)));
+    }
+    const std::string in_module = current_module_path() ? " in " + *current_module_path() : "";
+    fail<NumericError>("[{}] output '{}' is not finite: {}; inputs: {} at {}{}", call.spec().name, call.spec().outputs[std::min(i, call.spec().outputs.size() - 1)],
+                       describe_range(outputs[i]), inputs, to_string(call.where()), in_module);
+  }
+}
+
+}  // namespace
+
+bool OpSpec::is_differentiable() const {
+  return mutates.empty() &&
+         std::any_of(inputs.begin(), inputs.end(), [](const InputSpec& input) { return input.differentiable; });
+}
+
+// --- OpCall ---------------------------------------------------------------------------------------------------------
+
+OpCall::OpCall(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceLocation where)
+    : spec_(&spec), inputs_(std::move(inputs)), attributes_(std::move(attributes)), where_(where) {}
+
+std::string OpCall::input_name(std::size_t i) const {
+  const InputSpec& input = input_spec_of(*spec_, i);
+  return input.variadic ? fmt::format("{}[{}]", input.name, i + 1 - spec_->inputs.size()) : input.name;
+}
+
+void OpCall::fail_with(const std::string& what) const {
+  std::string context;
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    if (has_input(i)) context += fmt::format("{}{} {}", context.empty() ? "" : ", ", input_name(i), inputs_[i].describe());
+  }
+  if (!attributes_.empty()) context += (context.empty() ? "" : ", ") + to_string(attributes_);
+  gradus::fail("[{}] {}: {} at {}", spec_->name, what, context, to_string(where_));
+}
+
+void OpCall::require_compute_dtype(std::size_t i) const {
+  const DType dtype = input(i).dtype();
+  if (dtype != DType::f32 && dtype != DType::f64) fail("{} must be f32 or f64, not {}", input_name(i), to_string(dtype));
+}
+
+void OpCall::require_same_dtype(std::size_t i, std::size_t j) const {
+  if (input(i).dtype() != input(j).dtype()) {
+    fail("dtypes differ ({} is {}, {} is {}); cast one of them", input_name(i), to_string(input(i).dtype()),
+         input_name(j), to_string(input(j).dtype()));
+  }
+}
+
+void OpCall::require_dtype(std::size_t i, DType dtype) const {
+  if (input(i).dtype() != dtype) fail("{} must be {}, not {}", input_name(i), to_string(dtype), to_string(input(i).dtype()));
+}
+
+void OpCall::require_rank(std::size_t i, int rank) const {
+  if (input(i).rank() != rank) fail("{} must have {} axes, not {}", input_name(i), rank, input(i).rank());
+}
+
+int OpCall::axis(const std::string& attribute, int rank) const {
+  const std::int64_t axis = integer(attribute);
+  if (axis < -rank || axis >= rank) fail("{} {} is outside a tensor of {} axes", attribute, axis, rank);
+  return normalize_axis(axis, rank);
+}
+
+// --- ForwardCall ----------------------------------------------------------------------------------------------------
+
+ForwardCall::ForwardCall(OpCall call, std::vector<TensorSpec> promised, bool will_run_backward)
+    : OpCall(std::move(call)), promised_(std::move(promised)), will_run_backward_(will_run_backward), outputs_(promised_.size()) {}
+
+const Tensor& ForwardCall::output(std::size_t i) {
+  if (!outputs_[i].defined()) outputs_[i] = Tensor::empty(promised_[i].shape, promised_[i].dtype);
+  return outputs_[i];
+}
+
+void ForwardCall::set_output(std::size_t i, Tensor tensor) { outputs_[i] = std::move(tensor); }
+
+Tensors ForwardCall::take_outputs() {
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (output(i).spec() != promised_[i]) {
+      fail("forward returned {} for output '{}' where {} {} was promised", outputs_[i].describe(), spec().outputs[i],
+           to_string(promised_[i].shape), to_string(promised_[i].dtype));
+    }
+  }
+  return std::move(outputs_);
+}
+
+// --- apply ----------------------------------------------------------------------------------------------------------
+
+OpCall make_call(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceLocation where) {
+  for (const auto& [name, value] : attributes) {
+    if (std::none_of(spec.attributes.begin(), spec.attributes.end(), [&](const AttributeSpec& a) { return a.name == name; })) {
+      fail("[{}] has no attribute '{}' at {}", spec.name, name, to_string(where));
+    }
+  }
+  for (const AttributeSpec& attribute : spec.attributes) {
+    const AttributeValue* given = attributes.find(attribute.name);
+    if (!given) attributes.set(attribute.name, attribute.default_value);
+    else if (given->index() != attribute.default_value.index()) {
+      fail("[{}] attribute '{}' cannot be {} at {}", spec.name, attribute.name, to_string(*given), to_string(where));
+    }
+  }
+  OpCall call(spec, std::move(inputs), std::move(attributes), where);
+  const std::size_t named = spec.inputs.size();
+  const bool variadic = named > 0 && spec.inputs.back().variadic;
+  const std::size_t count = call.inputs().size();
+  if (variadic ? count + 1 < named : count != named) {
+    fail("[{}] takes {}{} inputs, {} were given at {}", spec.name, variadic ? "at least " : "", variadic ? named - 1 : named,
+         count, to_string(where));
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!call.has_input(i) && !input_spec_of(spec, i).optional) {
+      fail("[{}] input '{}' is undefined at {}", spec.name, call.input_name(i), to_string(where));
+    }
+  }
+  return call;
+}
+
+Tensors apply(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceLocation where) {
+  OpCall call = make_call(spec, std::move(inputs), std::move(attributes), where);
+  bool record = false;
+  for (std::size_t i = 0; i < call.inputs().size(); ++i) {
+    record |= call.has_input(i) && call.input(i).requires_grad() && input_spec_of(spec, i).differentiable;
+  }
+  record &= grad_enabled();
+  if (!spec.mutates.empty()) {
+    for (int i : spec.mutates) {
+      if (call.input(i).requires_grad() && grad_enabled()) {
+        call.fail("'{}' requires grad and would be modified in place; wrap the call in a NoGradScope", call.input_name(i));
+      }
+    }
+    record = false;
+  }
+  GradModeScope recording(false);
+  std::vector<TensorSpec> promised = spec.infer(call);
+  ForwardCall forward(std::move(call), std::move(promised), record);
+  spec.cpu.forward(forward);
+  Tensors outputs = forward.take_outputs();
+  for (int i : spec.mutates) forward.input(i).storage().note_write(where);
+  if (anomaly_enabled()) check_outputs_finite(forward, outputs);
+  if (record) {
+    const auto node = std::make_shared<OpNode>(forward, outputs, forward.take_saved());
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (is_floating(outputs[i].dtype())) set_producer(outputs[i], node, static_cast<int>(i));
+    }
+  }
+  return outputs;
+}
+
+Tensors apply_reference(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceLocation where) {
+  const OpCall call = make_call(spec, std::move(inputs), std::move(attributes), where);
+  spec.infer(call);
+  return spec.reference(call);
+}
+
+// --- OpNode ---------------------------------------------------------------------------------------------------------
+
+OpNode::OpNode(const OpCall& call, const Tensors& outputs, Tensors saved)
+    : Node(call.spec().name, call.where()), spec_(call.spec()), attributes_(call.attributes()) {
+  static const bool installed = [] {
+    install_engine_ops({[](const Tensor& a, const Tensor& b) { return gradus::add(a, b); },
+                        [](const Tensor& tensor, const Shape& shape) { return gradus::sum_to_shape(tensor, shape); }});
+    return true;
+  }();
+  (void)installed;
+  for (std::size_t i = 0; i < call.inputs().size(); ++i) {
+    const Tensor& input = call.input(i);
+    edges.push_back(input_spec_of(spec_, i).differentiable ? gradient_edge(input) : Edge{});
+    inputs.push_back(input.defined() ? input.spec() : TensorSpec{{}, DType::f32});
+    input_defined_.push_back(input.defined());
+    const bool keep = spec_.saves.all_inputs || contains(spec_.saves.inputs, std::min(i, spec_.inputs.size() - 1));
+    saved_inputs_.push_back(keep ? SavedTensor::input(input) : SavedTensor());
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    outputs_.push_back(outputs[i].spec());
+    saved_outputs_.push_back(contains(spec_.saves.outputs, i) ? SavedTensor::output(outputs[i], int(i)) : SavedTensor());
+  }
+  for (Tensor& tensor : saved) saved_.push_back(SavedTensor::input(tensor));
+}
+
+void OpNode::release_saved() {
+  for (auto* list : {&saved_inputs_, &saved_outputs_, &saved_}) {
+    for (SavedTensor& tensor : *list) tensor.release();
+  }
+}
+
+std::string OpNode::input_name(std::size_t i) const {
+  const InputSpec& input = input_spec_of(spec_, i);
+  return input.variadic ? fmt::format("{}[{}]", input.name, i + 1 - spec_.inputs.size()) : input.name;
+}
+
+Tensor OpNode::unpack_input(std::size_t i) {
+  const bool kept = spec_.saves.all_inputs || contains(spec_.saves.inputs, std::min(i, spec_.inputs.size() - 1));
+  if (!kept) fail("[{}] backward reads input '{}', which its record does not save", name, input_name(i));
+  return saved_inputs_[i].unpack(*this, "input '" + input_name(i) + "'");
+}
+
+Tensors OpNode::backward(const Tensors& cotangents, const std::vector<bool>& needs) {
+  BackwardCall call(*this, cotangents, needs);
+  if (!grad_enabled() && spec_.cpu.backward) {
+    spec_.cpu.backward(call);
+  } else if (spec_.backward_composite) {
+    spec_.backward_composite(call);
+  } else {
+    Tensors gradients = differentiate_reference(cotangents, needs);
+    if (!grad_enabled()) {
+      for (Tensor& gradient : gradients) gradient = gradient.defined() ? gradient.detach() : gradient;
+    }
+    return gradients;
+  }
+  return call.take_gradients();
+}
+
+Tensors OpNode::differentiate_reference(const Tensors& cotangents, const std::vector<bool>& needs) {
+  GradModeScope recording(true);
+  Tensors arguments, wanted;
+  for (std::size_t i = 0; i < needs.size(); ++i) {
+    arguments.push_back(same_place(unpack_input(i), needs[i]));
+    if (needs[i]) wanted.push_back(arguments[i]);
+  }
+  const Tensors results = apply_reference(spec_, arguments, attributes_, where);
+  Tensors reached, upstream;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (i >= cotangents.size() || !cotangents[i].defined() || !results[i].requires_grad()) continue;
+    reached.push_back(results[i]);
+    upstream.push_back(cotangents[i]);
+  }
+  Tensors gradients(needs.size());
+  if (reached.empty()) return gradients;
+  const Tensors found = grad(reached, wanted, upstream, {.create_graph = true});
+  for (std::size_t i = 0, next = 0; i < needs.size(); ++i) {
+    if (needs[i]) gradients[i] = found[next++];
+  }
+  return gradients;
+}
+
+// --- BackwardCall ---------------------------------------------------------------------------------------------------
+
+Tensor BackwardCall::input(std::size_t i) const { return node_.unpack_input(i); }
+
+Tensor BackwardCall::output(std::size_t i) const {
+  if (!contains(node_.spec_.saves.outputs, i)) {
+    fail("[{}] backward reads output {}, which its record does not save", node_.name, i);
+  }
+  return node_.saved_outputs_[i].unpack(node_, "output '" + node_.spec_.outputs[i] + "'");
+}
+
+Tensor BackwardCall::saved(std::size_t i) const {
+  return node_.saved_.at(i).unpack(node_, fmt::format("saved tensor {}", i));
+}
+
+bool BackwardCall::has_input(std::size_t i) const { return i < node_.input_defined_.size() && node_.input_defined_[i]; }
+const TensorSpec& BackwardCall::input_spec(std::size_t i) const { return node_.inputs[i]; }
+const Attributes& BackwardCall::attributes() const { return node_.attributes_; }
+
+Tensor BackwardCall::cotangent(std::size_t i) const {
+  if (i < cotangents_.size() && cotangents_[i].defined()) return cotangents_[i];
+  return zeros(node_.outputs_[i].shape, node_.outputs_[i].dtype);
+}
+
+}  // namespace gradus

@@ -1,0 +1,32 @@
+#include "framework/ops/registry.h"
+
+#include "framework/ops/op_spec.h"
+#include "framework/ops/ops.h"
+
+namespace gradus {
+
+const std::vector<const OpSpec*>& all_ops() {
+  static const std::vector<const OpSpec*> ops = {
+      // arithmetic
+      &add_op(), &sub_op(), &mul_op(), &div_op(), &maximum_op(), &minimum_op(),
+      // functions of one tensor
+      &neg_op(), &exp_op(), &log_op(), &sqrt_op(), &tanh_op(), &sigmoid_op(), &relu_op(), &abs_op(), &erf_op(),
+      &gelu_op(), &gelu_tanh_op(), &pow_op(), &clamp_op(),
+      // views
+      &identity_op(), &reshape_op(), &permute_op(), &slice_op(), &unslice_op(), &broadcast_to_op(), &clone_op(), &cast_op(),
+      // reductions
+      &sum_op(), &mean_op(), &var_op(), &max_op(), &argmax_op(), &sum_to_shape_op(),
+  };
+  return ops;
+}
+
+const OpSpec& find_op(const std::string& name) {
+  for (const OpSpec* op : all_ops()) {
+    if (op->name == name) return *op;
+  }
+  std::string names;
+  for (const OpSpec* op : all_ops()) names += (names.empty() ? "" : ", ") + op->name;
+  fail<UsageError>("there is no op '{}'; the ops are: {}", name, names);
+}
+
+}  // namespace gradus

@@ -1,0 +1,17 @@
+// The explicit list of all ops.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace gradus {
+
+struct OpSpec;
+
+/// Every built-in record, in the order of the documentation.
+const std::vector<const OpSpec*>& all_ops();
+
+/// The record named `name`; throws UsageError naming the nearest names.
+const OpSpec& find_op(const std::string& name);
+
+}  // namespace gradus

@@ -1,0 +1,30 @@
+// Making tensors: constants, ranges, given values, random numbers.
+#pragma once
+
+#include <vector>
+
+#include "framework/random/generator.h"
+#include "framework/tensor/tensor.h"
+
+namespace gradus {
+
+Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
+Tensor zeros(const Shape& shape, DType dtype = DType::f32);
+Tensor ones(const Shape& shape, DType dtype = DType::f32);
+Tensor zeros_like(const Tensor& tensor);
+Tensor ones_like(const Tensor& tensor);
+Tensor scalar(double value, DType dtype = DType::f32);
+/// 0, 1, ..., count-1.
+Tensor arange(std::int64_t count, DType dtype = DType::i64);
+
+/// Row-major values; throws where their number is not the shape's.
+Tensor from_values(const Shape& shape, const std::vector<double>& values, DType dtype = DType::f32);
+Tensor from_values(const Shape& shape, const std::vector<std::int64_t>& values, DType dtype = DType::i64);
+
+/// Element i is a function of (seed, stream, i) alone.
+Tensor random_normal(const Shape& shape, Generator& generator, DType dtype = DType::f32, double mean = 0, double deviation = 1);
+Tensor random_uniform(const Shape& shape, Generator& generator, DType dtype = DType::f32, double low = 0, double high = 1);
+/// Integers in [low, high], both included.
+Tensor random_integers(const Shape& shape, Generator& generator, std::int64_t low, std::int64_t high, DType dtype = DType::i64);
+
+}  // namespace gradus

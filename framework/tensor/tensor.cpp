@@ -1,0 +1,128 @@
+#include "framework/tensor/tensor.h"
+
+#include <atomic>
+
+#include "framework/tensor/allocator.h"
+#include "framework/tensor/indexing.h"
+
+namespace gradus {
+namespace {
+
+std::atomic<std::int64_t> live_tensors{0};
+
+bool strides_are_contiguous(const Shape& shape, const Shape& strides) {
+  std::int64_t expected = 1;
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    if (shape[axis] == 0) return true;
+    if (shape[axis] != 1 && strides[axis] != expected) return false;
+    expected *= shape[axis];
+  }
+  return true;
+}
+
+}  // namespace
+
+Storage::Storage(std::int64_t bytes, Device device) : data_(nullptr), bytes_(bytes), device_(device) {
+  if (device.kind != Device::Kind::cpu) fail("device {}: not built with CUDA", to_string(device));
+  data_ = allocator::allocate(bytes);
+}
+
+Storage::~Storage() { allocator::release(data_); }
+
+std::int64_t live_tensor_count() { return live_tensors.load(); }
+
+Tensor::Impl::Impl(std::shared_ptr<Storage> storage, Shape shape, Shape strides, std::int64_t offset, DType dtype)
+    : storage(std::move(storage)), shape(shape), strides(strides), offset(offset), numel(shape.numel()), dtype(dtype),
+      contiguous(strides_are_contiguous(shape, strides)) {
+  ++live_tensors;
+}
+
+Tensor::Impl::~Impl() { --live_tensors; }
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+  for (std::int64_t size : shape) {
+    if (size < 0) fail("a tensor cannot have the shape {}: sizes must not be negative", to_string(shape));
+  }
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(shape.numel(), size_in_bytes(dtype), &bytes)) {
+    fail("a tensor of shape {} {} is larger than the address space", to_string(shape), to_string(dtype));
+  }
+  auto storage = std::make_shared<Storage>(bytes, device);
+  return Tensor(std::make_shared<Impl>(std::move(storage), shape, contiguous_strides(shape), 0, dtype));
+}
+
+const void* Tensor::raw_data(DType expected) const {
+  if (expected != dtype()) fail("a {} tensor was read as {}", to_string(dtype()), to_string(expected));
+  return bytes();
+}
+
+void* Tensor::bytes() const {
+  return static_cast<char*>(impl_->storage->data()) + impl_->offset * size_in_bytes(impl_->dtype);
+}
+
+double Tensor::item() const {
+  if (!defined()) fail("item() of an undefined tensor");
+  if (numel() != 1) fail("item() needs exactly one element, the tensor is {}", describe());
+  return to_vector<double>()[0];
+}
+
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  std::vector<T> values;
+  values.reserve(numel());
+  visit_dtype(dtype(), [&]<class Element>() {
+    const Element* first = data<Element>();
+    for_each_offset(shape(), strides(), [&](std::int64_t offset) {
+      if constexpr (std::is_same_v<Element, bfloat16>) {
+        values.push_back(static_cast<T>(static_cast<float>(first[offset])));
+      } else {
+        values.push_back(static_cast<T>(first[offset]));
+      }
+    });
+  });
+  return values;
+}
+template std::vector<double> Tensor::to_vector<double>() const;
+template std::vector<float> Tensor::to_vector<float>() const;
+template std::vector<std::int64_t> Tensor::to_vector<std::int64_t>() const;
+
+Tensor Tensor::window(const Shape& shape, const Shape& strides, std::int64_t offset) const {
+  if (shape.rank() != strides.rank()) fail("shape {} and strides {} differ in rank", to_string(shape), to_string(strides));
+  std::int64_t lowest = offset, highest = offset;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    const std::int64_t reach = (shape[axis] - 1) * strides[axis];
+    (reach < 0 ? lowest : highest) += reach;
+  }
+  const std::int64_t capacity = impl_->storage->bytes() / size_in_bytes(dtype());
+  if (shape.numel() > 0 && (lowest < 0 || highest >= capacity)) {
+    fail("a view of shape {}, strides {}, offset {} leaves its storage of {} elements", to_string(shape),
+         to_string(strides), offset, capacity);
+  }
+  return Tensor(std::make_shared<Impl>(impl_->storage, shape, strides, offset, dtype()));
+}
+
+const Tensor& Tensor::set_requires_grad(bool value) const {
+  if (value && !is_floating(dtype())) fail("only floating tensors have gradients, this one is {}", describe());
+  if (!is_leaf()) fail("requires_grad can be set on a leaf only; use detach() first");
+  ensure_meta().requires_grad = value;
+  return *this;
+}
+
+void Tensor::set_gradient(const Tensor& gradient) const {
+  if (gradient.defined() && gradient.spec() != spec()) {
+    fail("the gradient of a tensor {} cannot be {}", describe(), gradient.describe());
+  }
+  ensure_meta().gradient = gradient.defined() ? std::make_shared<Tensor>(gradient) : nullptr;
+}
+
+AutogradMeta& Tensor::ensure_meta() const {
+  if (!impl_->meta) impl_->meta = std::make_shared<AutogradMeta>();
+  return *impl_->meta;
+}
+
+std::string Tensor::describe() const {
+  if (!defined()) return "undefined";
+  return fmt::format("{} {} {}", to_string(shape()), to_string(dtype()), to_string(device()));
+}
+
+}  // namespace gradus
