@@ -33,9 +33,19 @@ void check_outputs_finite(const OpCall& call, const Tensors& outputs) {
       inputs += fmt::format("{}{} {}", inputs.empty() ? "" : "; ", call.input_name(k), describe_range(call.input(k)));
     }
     const std::string in_module = current_module_path() ? " in " + *current_module_path() : "";
-    fail<NumericError>("[{}] output '{}' is not finite: {}; inputs: {} at {}{}", call.spec().name, call.spec().outputs[std::min(i, call.spec().outputs.size() - 1)],
+    fail<NumericError>("[{}] output '{}' is not finite: {}; inputs: {} at {}{}", call.spec().name, call.output_name(i),
                        describe_range(outputs[i]), inputs, to_string(call.where()), in_module);
   }
+}
+
+/// Inputs that the op writes into, with a variadic one spelled out.
+std::vector<std::size_t> mutated_inputs(const OpCall& call) {
+  std::vector<std::size_t> mutated;
+  for (int i : call.spec().mutates) {
+    const bool variadic = call.spec().inputs[i].variadic;
+    for (std::size_t k = i; k < (variadic ? call.inputs().size() : i + 1); ++k) mutated.push_back(k);
+  }
+  return mutated;
 }
 
 }  // namespace
@@ -53,6 +63,10 @@ OpCall::OpCall(const OpSpec& spec, Tensors inputs, Attributes attributes, Source
 std::string OpCall::input_name(std::size_t i) const {
   const InputSpec& input = input_spec_of(*spec_, i);
   return input.variadic ? fmt::format("{}[{}]", input.name, i + 1 - spec_->inputs.size()) : input.name;
+}
+
+std::string OpCall::output_name(std::size_t i) const {
+  return spec_->outputs[std::min(i, spec_->outputs.size() - 1)];
 }
 
 void OpCall::fail_with(const std::string& what) const {
@@ -105,7 +119,7 @@ void ForwardCall::set_output(std::size_t i, Tensor tensor) { outputs_[i] = std::
 Tensors ForwardCall::take_outputs() {
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (output(i).spec() != promised_[i]) {
-      fail("forward returned {} for output '{}' where {} {} was promised", outputs_[i].describe(), spec().outputs[i],
+      fail("forward returned {} for output '{}' where {} {} was promised", outputs_[i].describe(), output_name(i),
            to_string(promised_[i].shape), to_string(promised_[i].dtype));
     }
   }
@@ -151,7 +165,7 @@ Tensors apply(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceL
   }
   record &= grad_enabled();
   if (!spec.mutates.empty()) {
-    for (int i : spec.mutates) {
+    for (std::size_t i : mutated_inputs(call)) {
       if (call.input(i).requires_grad() && grad_enabled()) {
         call.fail("'{}' requires grad and would be modified in place; wrap the call in a NoGradScope", call.input_name(i));
       }
@@ -163,7 +177,7 @@ Tensors apply(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceL
   ForwardCall forward(std::move(call), std::move(promised), record);
   spec.cpu.forward(forward);
   Tensors outputs = forward.take_outputs();
-  for (int i : spec.mutates) forward.input(i).storage().note_write(where);
+  for (std::size_t i : mutated_inputs(forward)) forward.input(i).storage().note_write(where);
   if (anomaly_enabled()) check_outputs_finite(forward, outputs);
   if (record) {
     const auto node = std::make_shared<OpNode>(forward, outputs, forward.take_saved());

@@ -45,6 +45,7 @@ class OpCall {
   SourceLocation where() const { return where_; }
   /// Name of input i: the record's, with an index where it is variadic.
   std::string input_name(std::size_t i) const;
+  std::string output_name(std::size_t i) const;
 
   /// Throws `[op] what went wrong: a (3,4) f32 cpu, b (5,6) f32 cpu, axis=1 at file:line`.
   template <class... Args>
@@ -201,7 +202,8 @@ struct OpSpec {
   std::vector<AttributeSpec> attributes;
   /// Shapes and dtypes of the outputs, or an error through call.fail().
   std::function<std::vector<TensorSpec>(const OpCall&)> infer;
-  /// Outputs written into inputs: mutates[i] is the input that output i updates in place. Such ops are not recorded.
+  /// Inputs updated in place: output i is input mutates[i] (a variadic input stands for all its tensors). Such ops are
+  /// not recorded.
   std::vector<int> mutates;
   /// The outputs are windows on the first input's storage.
   bool is_view = false;

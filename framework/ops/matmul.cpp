@@ -1,0 +1,312 @@
+#include "framework/ops/matmul.h"
+
+#include <cmath>
+#include <limits>
+
+#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/cpu/elementwise.h"
+#include "framework/kernels/cpu/gemm.h"
+#include "framework/kernels/cpu/reduce.h"
+#include "framework/ops/op_spec.h"
+#include "framework/ops/ops.h"
+
+namespace gradus {
+namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// --- matmul ---------------------------------------------------------------------------------------------------------
+
+/// Leading (batch) axes of a tensor, without the two of the matrix.
+Shape batch_axes(const Shape& shape) {
+  Shape batch;
+  for (int axis = 0; axis < shape.rank() - 2; ++axis) batch.push_back(shape[axis]);
+  return batch;
+}
+
+struct MatmulShape {
+  Shape batch, out;
+  std::int64_t m, k, n;
+};
+
+MatmulShape matmul_shape(const OpCall& call) {
+  const Shape &a = call.input(0).shape(), &b = call.input(1).shape();
+  MatmulShape s{{}, {}, a[a.rank() - 2], a.back(), b.back()};
+  if (b[b.rank() - 2] != s.k) call.fail("inner sizes differ");
+  if (!broadcast_shapes(batch_axes(a), batch_axes(b), s.batch)) call.fail("batch axes do not broadcast");
+  s.out = s.batch;
+  s.out.push_back(s.m);
+  s.out.push_back(s.n);
+  return s;
+}
+
+/// The matrices of a tensor as BLAS can read them: unit stride along one of the two last axes, else a packed copy.
+struct Matrices {
+  Tensor tensor;
+  std::int64_t row_stride;
+  bool transposed;
+  Shape batch_strides;  ///< in the broadcast batch shape
+};
+
+Matrices blas_matrices(Tensor tensor, const Shape& batch) {
+  const auto readable = [](const Tensor& t) {
+    const int r = t.rank();
+    const std::int64_t rows = t.shape()[r - 2], columns = t.shape()[r - 1], down = t.strides()[r - 2], right = t.strides()[r - 1];
+    return (right == 1 && down >= std::max<std::int64_t>(1, columns)) || (down == 1 && right >= std::max<std::int64_t>(1, rows));
+  };
+  if (!readable(tensor)) tensor = cpu::clone(tensor);
+  const int r = tensor.rank();
+  const std::int64_t rows = tensor.shape()[r - 2], columns = tensor.shape()[r - 1];
+  const std::int64_t down = tensor.strides()[r - 2], right = tensor.strides()[r - 1];
+  const bool plain = right == 1 && down >= std::max<std::int64_t>(1, columns);
+  const std::int64_t stride = std::max<std::int64_t>({1, plain ? down : right, plain ? columns : rows});
+  Shape strides = Shape::filled(batch.rank(), 0);
+  const int missing = batch.rank() - (r - 2);
+  for (int axis = missing; axis < batch.rank(); ++axis) {
+    strides[axis] = tensor.shape()[axis - missing] == 1 ? 0 : tensor.strides()[axis - missing];
+  }
+  return {tensor, stride, !plain, strides};
+}
+
+std::int64_t batch_offset(std::int64_t index, const Shape& batch, const Shape& strides) {
+  std::int64_t offset = 0;
+  for (int axis = batch.rank() - 1; axis >= 0; --axis) {
+    offset += index % batch[axis] * strides[axis];
+    index /= batch[axis];
+  }
+  return offset;
+}
+
+template <class T>
+void batched_product(const MatmulShape& s, const Matrices& a, const Matrices& b, T* out) {
+  const std::int64_t count = s.batch.numel();
+  const auto product = [&](std::int64_t i, auto run) {
+    run(s.m, s.n, s.k, T(1), cpu::Matrix<T>{a.tensor.data<T>() + batch_offset(i, s.batch, a.batch_strides), a.row_stride, a.transposed},
+        cpu::Matrix<T>{b.tensor.data<T>() + batch_offset(i, s.batch, b.batch_strides), b.row_stride, b.transposed}, T(0),
+        out + i * s.m * s.n, s.n);
+  };
+  if (count == 1) {
+    product(0, [](auto... arguments) { cpu::gemm<T>(arguments...); });
+    return;
+  }
+  cpu::parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) product(i, [](auto... arguments) { cpu::gemm_on_this_thread<T>(arguments...); });
+  });
+}
+
+/// Row-major magnitudes: sums of |a| |b| bound the terms of every element.
+double largest_magnitude(const Tensor& tensor) {
+  double largest = 0;
+  for (double value : tensor.to_vector<double>()) largest = std::max(largest, std::fabs(value));
+  return largest;
+}
+
+// --- linear ---------------------------------------------------------------------------------------------------------
+
+struct LinearShape {
+  std::int64_t rows, in, out;
+};
+
+LinearShape linear_shape(const Shape& x, const Shape& weight) {
+  std::int64_t rows = 1;
+  for (int axis = 0; axis + 1 < x.rank(); ++axis) rows *= x[axis];
+  return {rows, weight[1], weight[0]};
+}
+
+}  // namespace
+
+const OpSpec& matmul_op() {
+  static const OpSpec op = [] {
+    OpSpec spec;
+    spec.name = "matmul";
+    spec.summary = "Matrix product of the last two axes; leading axes are batches and broadcast.";
+    spec.math = "y[..., i, j] = sum over p of a[..., i, p] b[..., p, j]";
+    spec.derivation = "a[i,p] meets b[p,j] in every y[i,j] of row i: dL/da[i,p] = sum_j g[i,j] b[p,j], that is g b^T; "
+                      "in the same way dL/db = a^T g. A broadcast batch axis is summed.";
+    spec.pitfalls = "Operands swapped or not transposed: shapes catch it unless the matrices are square.";
+    spec.inputs = {{"a"}, {"b"}};
+    spec.infer = [](const OpCall& call) -> std::vector<TensorSpec> {
+      call.require_compute_dtype(0);
+      call.require_same_dtype(0, 1);
+      if (call.input(0).rank() < 2 || call.input(1).rank() < 2) call.fail("both operands need at least two axes");
+      return {{matmul_shape(call).out, call.input(0).dtype()}};
+    };
+    spec.reference = [](const OpCall& call) -> Tensors {
+      const MatmulShape s = matmul_shape(call);
+      const auto expanded = [&](const Tensor& x) {
+        Shape shape = s.batch;
+        shape.push_back(x.shape()[x.rank() - 2]);
+        shape.push_back(x.shape().back());
+        return x.window(shape, cpu::broadcast_strides(x, shape), x.offset()).to_vector<double>();
+      };
+      const std::vector<double> a = expanded(call.input(0)), b = expanded(call.input(1));
+      std::vector<double> out(s.out.numel(), 0.0);
+      for (std::int64_t batch = 0; batch < s.batch.numel(); ++batch) {
+        for (std::int64_t i = 0; i < s.m; ++i) {
+          for (std::int64_t j = 0; j < s.n; ++j) {
+            for (std::int64_t p = 0; p < s.k; ++p) {
+              out[(batch * s.m + i) * s.n + j] += a[(batch * s.m + i) * s.k + p] * b[(batch * s.k + p) * s.n + j];
+            }
+          }
+        }
+      }
+      return {from_values(s.out, out, call.input(0).dtype())};
+    };
+    spec.saves = {.inputs = {0, 1}};
+    spec.cpu.forward = [](ForwardCall& call) {
+      const MatmulShape s = matmul_shape(call);
+      if (s.out.numel() == 0) return;
+      const Matrices a = blas_matrices(call.input(0), s.batch), b = blas_matrices(call.input(1), s.batch);
+      visit_compute_dtype(call.input(0).dtype(), [&]<class T>() { batched_product<T>(s, a, b, call.output(0).fresh_data<T>()); });
+    };
+    spec.backward_composite = [](BackwardCall& call) {
+      const Tensor g = call.cotangent();
+      if (call.needs(0)) call.set_gradient(0, matmul(g, transpose(call.input(1))));
+      if (call.needs(1)) call.set_gradient(1, matmul(transpose(call.input(0)), g));
+    };
+    spec.samples = [](SampleMaker& make) -> std::vector<Sample> {
+      return {{"matrices", {make.normal({3, 5}), make.normal({5, 2})}, {}},
+              {"square", {make.normal({3, 3}), make.normal({3, 3})}, {}},
+              {"batched", {make.normal({2, 3, 4}), make.normal({2, 4, 5})}, {}},
+              {"broadcast batch", {make.normal({2, 1, 3, 4}), make.normal({3, 4, 2})}, {}},
+              {"one matrix for all", {make.normal({3, 2, 4}), make.normal({4, 3})}, {}},
+              {"row and column", {make.normal({1, 7}), make.normal({7, 1})}, {}},
+              {"outer product", {make.normal({5, 1}), make.normal({1, 3})}, {}},
+              {"several tiles", {make.normal({131, 67}), make.normal({67, 257})}, {}}};
+    };
+    spec.edge_samples = [](SampleMaker& make) -> std::vector<Sample> {
+      return {{"special values", {make.values({2, 2}, {inf, 1, nan, 0}), make.values({2, 2}, {1, 2, 1, 1e300})}, {}},
+              {"empty inner axis", {make.normal({2, 0}), make.normal({0, 3})}, {}},
+              {"no rows", {make.normal({0, 4}), make.normal({4, 3})}, {}},
+              {"no batch", {make.normal({0, 2, 3}), make.normal({3, 2})}, {}},
+              {"tall", {make.normal({1030, 3}), make.normal({3, 400})}, {}}};
+    };
+    spec.error_samples = [](SampleMaker& make) -> std::vector<ErrorSample> {
+      return {{"inner", {make.normal({3, 4}), make.normal({5, 6})}, {}, "inner sizes differ: a (3,4) f64 cpu, b (5,6) f64 cpu"},
+              {"batch", {make.normal({2, 3, 4}), make.normal({3, 4, 6})}, {}, "batch axes do not broadcast"},
+              {"vector", {make.normal({4}), make.normal({4, 6})}, {}, "both operands need at least two axes"}};
+    };
+    spec.error_model.roundings = [](const OpCall& call) { return call.input(0).shape().back() + 2.0; };
+    spec.error_model.magnitude = [](const OpCall& call, const Tensors&) {
+      return call.input(0).shape().back() * largest_magnitude(call.input(0)) * largest_magnitude(call.input(1));
+    };
+    spec.cost = [](const OpCall& call) -> Cost {
+      const MatmulShape s = matmul_shape(call);
+      return {2.0 * s.out.numel() * s.k, double(size_in_bytes(call.input(0).dtype())) * (call.input(0).numel() + call.input(1).numel() + s.out.numel())};
+    };
+    return spec;
+  }();
+  return op;
+}
+
+const OpSpec& linear_op() {
+  static const OpSpec op = [] {
+    OpSpec spec;
+    spec.name = "linear";
+    spec.summary = "Affine map of the last axis.";
+    spec.math = "y[..., o] = sum over i of x[..., i] weight[o, i] + bias[o]";
+    spec.derivation = "With x as a matrix of rows: y = x w^T + b. dL/dx = g w, dL/dw = g^T x, and every row uses the bias "
+                      "once, so dL/db is the sum of the rows of g.";
+    spec.pitfalls = "The weight is stored (out, in), as in PyTorch; the bias gradient sums over every leading axis.";
+    spec.inputs = {{"x"}, {"weight"}, {.name = "bias", .optional = true}};
+    spec.infer = [](const OpCall& call) -> std::vector<TensorSpec> {
+      call.require_compute_dtype(0);
+      call.require_same_dtype(0, 1);
+      call.require_rank(1, 2);
+      const Shape& weight = call.input(1).shape();
+      Shape shape = call.input(0).shape();
+      if (shape.rank() == 0) call.fail("x needs at least one axis");
+      if (shape.back() != weight[1]) call.fail("x has {} features, weight expects {}", shape.back(), weight[1]);
+      if (call.has_input(2)) {
+        call.require_same_dtype(0, 2);
+        if (!(call.input(2).shape() == Shape{weight[0]})) call.fail("bias must have the shape ({})", weight[0]);
+      }
+      shape[shape.rank() - 1] = weight[0];
+      return {{shape, call.input(0).dtype()}};
+    };
+    spec.reference = [](const OpCall& call) -> Tensors {
+      const Tensor product = matmul(call.input(0).rank() == 1 ? reshape(call.input(0), {1, -1}) : call.input(0), transpose(call.input(1)));
+      Shape shape = call.input(0).shape();
+      shape[shape.rank() - 1] = call.input(1).shape()[0];
+      const Tensor y = reshape(product, shape);
+      return {call.has_input(2) ? y + call.input(2) : y};
+    };
+    spec.saves = {.inputs = {0, 1}};
+    spec.cpu.forward = [](ForwardCall& call) {
+      const Tensor x = cpu::contiguous(call.input(0)), weight = cpu::contiguous(call.input(1));
+      const LinearShape s = linear_shape(x.shape(), weight.shape());
+      const Tensor& out = call.output(0);
+      visit_compute_dtype(x.dtype(), [&]<class T>() {
+        const bool with_bias = call.has_input(2);
+        if (with_bias) cpu::copy(out, call.input(2));
+        cpu::gemm<T>(s.rows, s.out, s.in, T(1), {x.data<T>(), std::max<std::int64_t>(1, s.in)},
+                     {weight.data<T>(), std::max<std::int64_t>(1, s.in), true}, with_bias ? T(1) : T(0), out.fresh_data<T>(), s.out);
+      });
+    };
+    spec.cpu.backward = [](BackwardCall& call) {
+      const Tensor x = cpu::contiguous(call.input(0)), weight = cpu::contiguous(call.input(1)), g = cpu::contiguous(call.cotangent());
+      const LinearShape s = linear_shape(x.shape(), weight.shape());
+      visit_compute_dtype(g.dtype(), [&]<class T>() {
+        const cpu::Matrix<T> rows{g.data<T>(), std::max<std::int64_t>(1, s.out)};
+        if (call.needs(0)) {
+          const Tensor dx = Tensor::empty(x.shape(), x.dtype());
+          cpu::gemm<T>(s.rows, s.in, s.out, T(1), rows, {weight.data<T>(), std::max<std::int64_t>(1, s.in)}, T(0), dx.fresh_data<T>(), s.in);
+          call.set_gradient(0, dx);
+        }
+        if (call.needs(1)) {
+          const Tensor dw = Tensor::empty(weight.shape(), weight.dtype());
+          cpu::gemm<T>(s.out, s.in, s.rows, T(1), {rows.data, rows.stride, true}, {x.data<T>(), std::max<std::int64_t>(1, s.in)}, T(0),
+                       dw.fresh_data<T>(), s.in);
+          call.set_gradient(1, dw);
+        }
+      });
+      if (call.has_input(2) && call.needs(2)) call.set_gradient(2, cpu::sum_to_shape(g, {s.out}));
+    };
+    spec.backward_composite = [](BackwardCall& call) {
+      const Tensor x = call.input(0), weight = call.input(1), g = call.cotangent();
+      if (call.needs(0)) call.set_gradient(0, linear(g, transpose(weight)));
+      if (call.needs(1)) {
+        const LinearShape s = linear_shape(x.shape(), weight.shape());
+        call.set_gradient(1, matmul(transpose(reshape(g, {s.rows, s.out})), reshape(x, {s.rows, s.in})));
+      }
+      if (call.has_input(2) && call.needs(2)) call.set_gradient(2, g);
+    };
+    spec.samples = [](SampleMaker& make) -> std::vector<Sample> {
+      return {{"rows", {make.normal({3, 5}), make.normal({2, 5}), make.normal({2})}, {}},
+              {"no bias", {make.normal({3, 5}), make.normal({7, 5}), {}}, {}},
+              {"batch of sequences", {make.normal({2, 3, 5}), make.normal({4, 5}), make.normal({4})}, {}},
+              {"vector", {make.normal({5}), make.normal({3, 5}), make.normal({3})}, {}},
+              {"one feature", {make.normal({7, 1}), make.normal({1, 1}), make.normal({1})}, {}},
+              {"several tiles", {make.normal({131, 67}), make.normal({257, 67}), make.normal({257})}, {}}};
+    };
+    spec.edge_samples = [](SampleMaker& make) -> std::vector<Sample> {
+      return {{"special values", {make.values({2, 2}, {inf, 1, nan, 0}), make.values({2, 2}, {1, 2, 1, 1e300}), make.values({2}, {0, 1})}, {}},
+              {"no rows", {make.normal({0, 4}), make.normal({3, 4}), make.normal({3})}, {}},
+              {"no features", {make.normal({2, 0}), make.normal({3, 0}), make.normal({3})}, {}}};
+    };
+    spec.error_samples = [](SampleMaker& make) -> std::vector<ErrorSample> {
+      return {{"features", {make.normal({3, 4}), make.normal({2, 5}), {}}, {}, "x has 4 features, weight expects 5: x (3,4) f64 cpu, weight (2,5) f64 cpu"},
+              {"bias", {make.normal({3, 5}), make.normal({2, 5}), make.normal({3})}, {}, "bias must have the shape (2)"},
+              {"scalar", {make.normal({}), make.normal({2, 5}), {}}, {}, "x needs at least one axis"}};
+    };
+    spec.error_model.roundings = [](const OpCall& call) { return call.input(1).shape()[1] + 3.0; };
+    spec.error_model.magnitude = [](const OpCall& call, const Tensors&) {
+      return call.input(1).shape()[1] * largest_magnitude(call.input(0)) * largest_magnitude(call.input(1)) +
+             (call.has_input(2) ? largest_magnitude(call.input(2)) : 0);
+    };
+    spec.cost = [](const OpCall& call) -> Cost {
+      const LinearShape s = linear_shape(call.input(0).shape(), call.input(1).shape());
+      return {2.0 * s.rows * s.in * s.out, double(size_in_bytes(call.input(0).dtype())) * (s.rows * (s.in + s.out) + s.in * s.out)};
+    };
+    return spec;
+  }();
+  return op;
+}
+
+Tensor matmul(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(matmul_op(), {a, b}, {}, where)[0]; }
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, SourceLocation where) {
+  return apply(linear_op(), {x, weight, bias}, {}, where)[0];
+}
+
+}  // namespace gradus
