@@ -16,6 +16,9 @@ const std::vector<const OpSpec*>& all_ops() {
       &identity_op(), &reshape_op(), &permute_op(), &slice_op(), &unslice_op(), &broadcast_to_op(), &clone_op(), &cast_op(),
       // reductions
       &sum_op(), &mean_op(), &var_op(), &max_op(), &argmax_op(), &sum_to_shape_op(),
+      // choosing, joining, indexing
+      &equal_op(), &less_op(), &greater_op(), &where_op(), &masked_fill_op(), &concat_op(), &stack_op(), &repeat_op(),
+      &gather_op(), &scatter_add_op(), &index_select_op(), &embedding_op(), &embedding_add_op(),
       // neural networks
       &matmul_op(), &linear_op(), &softmax_op(), &log_softmax_op(), &layer_norm_op(), &dropout_op(), &attention_op(),
       &cross_entropy_op(),
