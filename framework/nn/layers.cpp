@@ -1,0 +1,31 @@
+#include "framework/nn/layers.h"
+
+#include "framework/ops/ops.h"
+#include "framework/tensor/creation.h"
+
+namespace gradus::nn {
+
+Tensor Initializer::normal(const Shape& shape) { return random_normal(shape, generator, dtype, 0, deviation); }
+
+Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias, Initializer& initializer)
+    : weight_(register_parameter("weight", initializer.normal({out, in}))) {
+  if (with_bias) bias_ = register_parameter("bias", zeros({out}, initializer.dtype));
+}
+Tensor Linear::forward(const Tensor& x) const { return linear(x, weight_, bias_); }
+
+Embedding::Embedding(std::int64_t count, std::int64_t width, Initializer& initializer)
+    : weight_(register_parameter("weight", initializer.normal({count, width}))) {}
+Tensor Embedding::forward(const Tensor& ids) const { return embedding(weight_, ids); }
+
+LayerNorm::LayerNorm(std::int64_t width, DType dtype, double epsilon)
+    : weight_(register_parameter("weight", ones({width}, dtype))),
+      bias_(register_parameter("bias", zeros({width}, dtype))),
+      epsilon_(epsilon) {}
+Tensor LayerNorm::forward(const Tensor& x) const { return layer_norm(x, weight_, bias_, epsilon_); }
+
+Dropout::Dropout(double probability, Generator& generator) : probability_(probability), generator_(&generator) {}
+Tensor Dropout::forward(const Tensor& x) const {
+  return is_training() && probability_ > 0 ? dropout(x, probability_, *generator_) : x;
+}
+
+}  // namespace gradus::nn

@@ -1,0 +1,65 @@
+// Modules: named trees of parameters with a forward of their own.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "framework/autograd/modes.h"
+#include "framework/tensor/tensor.h"
+
+namespace gradus::nn {
+
+using NamedTensor = std::pair<std::string, Tensor>;
+using NamedTensors = std::vector<NamedTensor>;
+
+/// Base of all modules. Children are value members registered by name, so a module can be neither copied nor moved.
+class Module {
+ public:
+  Module() = default;
+  virtual ~Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  /// Dotted paths (`blocks.0.attn.key.weight`): own parameters first, then the children's, in registration order, as
+  /// PyTorch lists them.
+  NamedTensors named_parameters() const;
+  Tensors parameters() const;
+  std::int64_t parameter_count() const;
+  /// Forgets all accumulated gradients.
+  void zero_gradients() const;
+
+  /// Training mode (dropout on) or evaluation mode, for this module and its children.
+  void set_training(bool training);
+  bool is_training() const { return training_; }
+
+  /// Sees the module and its output after each forward.
+  using ForwardHook = std::function<void(const Module&, const Tensor& output)>;
+  void register_forward_hook(ForwardHook hook) { forward_hooks_.push_back(std::move(hook)); }
+
+ protected:
+  Tensor register_parameter(const std::string& name, const Tensor& value);
+  void register_module(const std::string& name, Module& child);
+  /// Runs `child` under its name, so that errors and anomaly reports give the module path, then its hooks.
+  template <class Child, class... Arguments>
+  Tensor run(Child& child, const Arguments&... arguments) const {
+    const ModuleScope scope(child.name_);
+    const Tensor output = child.forward(arguments...);
+    for (const ForwardHook& hook : child.forward_hooks_) hook(child, output);
+    return output;
+  }
+
+ private:
+  std::string name_;
+  NamedTensors parameters_;
+  std::vector<Module*> children_;
+  std::vector<ForwardHook> forward_hooks_;
+  bool training_ = true;
+};
+
+/// Copies `values` into the parameters of the same names. Missing, unexpected and mis-shaped names are all listed in one
+/// DataError that begins with `origin`; then nothing has been copied.
+void load_parameters(const Module& module, const NamedTensors& values, const std::string& origin);
+
+}  // namespace gradus::nn

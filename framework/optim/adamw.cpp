@@ -1,0 +1,84 @@
+#include "framework/optim/adamw.h"
+
+#include <map>
+
+#include "framework/kernels/cpu/copy.h"
+#include "framework/ops/ops.h"
+#include "framework/tensor/creation.h"
+
+namespace gradus::optim {
+
+std::string to_string(DecayRule rule) { return rule == DecayRule::assignment ? "assignment" : "standard"; }
+
+DecayRule decay_rule_from_string(const std::string& name) {
+  if (name == "assignment") return DecayRule::assignment;
+  if (name == "standard") return DecayRule::standard;
+  fail<UsageError>("unknown decay rule '{}': expected assignment or standard", name);
+}
+
+bool is_decayed(DecayRule rule, const std::string& name, int rank) {
+  if (rule == DecayRule::assignment) return name.find("bias") == std::string::npos;
+  return rank == 2 && name.ends_with("weight") && name.find("emb") == std::string::npos;
+}
+
+AdamW::AdamW(nn::NamedTensors parameters, const AdamWSettings& settings) : settings_(settings) {
+  for (auto& [name, parameter] : parameters) {
+    slots_.push_back({name, parameter, zeros_like(parameter), zeros_like(parameter), is_decayed(settings.rule, name, parameter.rank())});
+  }
+}
+
+void AdamW::step(double learning_rate) {
+  const NoGradScope no_grad;
+  ++step_count_;
+  for (const Slot& slot : slots_) {
+    const Tensor gradient = slot.parameter.gradient();
+    if (!gradient.defined()) continue;
+    adamw_step_(slot.parameter, gradient, slot.first_moment, slot.second_moment,
+                {.learning_rate = learning_rate, .beta1 = settings_.beta1, .beta2 = settings_.beta2, .epsilon = settings_.epsilon,
+                 .weight_decay = slot.decayed ? settings_.weight_decay : 0, .step = step_count_});
+  }
+}
+
+Tensors AdamW::gradients() const {
+  Tensors gradients;
+  for (const Slot& slot : slots_) {
+    if (slot.parameter.gradient().defined()) gradients.push_back(slot.parameter.gradient());
+  }
+  return gradients;
+}
+
+nn::NamedTensors AdamW::state() const {
+  nn::NamedTensors state;
+  for (const Slot& slot : slots_) {
+    state.emplace_back("first_moment." + slot.name, slot.first_moment);
+    state.emplace_back("second_moment." + slot.name, slot.second_moment);
+  }
+  return state;
+}
+
+void AdamW::load_state(const nn::NamedTensors& state, std::int64_t step_count, const std::string& origin) {
+  const std::map<std::string, Tensor> by_name(state.begin(), state.end());
+  std::vector<std::pair<Tensor, Tensor>> copies;
+  for (const auto& [name, moment] : this->state()) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end()) fail<DataError>("{}: the optimizer state '{}' is missing", origin, name);
+    if (found->second.spec() != moment.spec()) {
+      fail<DataError>("{}: the optimizer state '{}' is {}, expected {}", origin, name, found->second.describe(), moment.describe());
+    }
+    copies.emplace_back(moment, found->second);
+  }
+  for (const auto& [to, from] : copies) cpu::copy(to, from);
+  step_count_ = step_count;
+}
+
+std::string AdamW::describe() const {
+  std::int64_t tensors[2] = {}, elements[2] = {};
+  for (const Slot& slot : slots_) {
+    ++tensors[slot.decayed];
+    elements[slot.decayed] += slot.parameter.numel();
+  }
+  return fmt::format("decayed by {}: {} tensors, {} elements; not decayed: {} tensors, {} elements", settings_.weight_decay, tensors[1],
+                     elements[1], tensors[0], elements[0]);
+}
+
+}  // namespace gradus::optim

@@ -1,0 +1,67 @@
+#include "models/gpt/blocks.h"
+
+#include "framework/ops/ops.h"
+
+namespace gradus::models {
+
+CausalSelfAttention::CausalSelfAttention(std::int64_t width, std::int64_t heads, const DropoutRates& rates,
+                                         nn::Initializer& initializer, Generator& generator)
+    : key_(width, width, true, initializer),
+      query_(width, width, true, initializer),
+      value_(width, width, true, initializer),
+      projection_(width, width, true, initializer),
+      residual_dropout_(rates.residual, generator),
+      heads_(heads),
+      attention_dropout_(rates.attention),
+      generator_(&generator) {
+  register_module("key", key_);
+  register_module("query", query_);
+  register_module("value", value_);
+  register_module("resid_drop", residual_dropout_);
+  register_module("proj", projection_);
+}
+
+Tensor CausalSelfAttention::forward(const Tensor& x) const {
+  const std::int64_t batch = x.size(0), length = x.size(1), width = x.size(2);
+  const auto split_heads = [&](const Tensor& y) {  // (B,T,C) -> (B,H,T,C/H)
+    return permute(reshape(y, {batch, length, heads_, width / heads_}), {0, 2, 1, 3});
+  };
+  AttentionOptions options{.causal = true};
+  if (is_training() && attention_dropout_ > 0) {
+    options.dropout = attention_dropout_;
+    options.seed = static_cast<std::int64_t>(generator_->seed());
+    options.stream = static_cast<std::int64_t>(generator_->take_stream());
+  }
+  const Tensor mixed = scaled_dot_product_attention(split_heads(run(query_, x)), split_heads(run(key_, x)), split_heads(run(value_, x)), options);
+  const Tensor merged = reshape(permute(mixed, {0, 2, 1, 3}), {batch, length, width});
+  return run(residual_dropout_, run(projection_, merged));
+}
+
+FeedForward::FeedForward(std::int64_t width, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator)
+    : expand_(width, 4 * width, true, initializer),
+      contract_(4 * width, width, true, initializer),
+      dropout_(rates.residual, generator) {
+  register_module("0", expand_);
+  register_module("2", contract_);
+  register_module("3", dropout_);
+}
+
+Tensor FeedForward::forward(const Tensor& x) const { return run(dropout_, run(contract_, gelu(run(expand_, x)))); }
+
+Block::Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator)
+    : norm1_(width, initializer.dtype),
+      norm2_(width, initializer.dtype),
+      attention_(width, heads, rates, initializer, generator),
+      feed_forward_(width, rates, initializer, generator) {
+  register_module("ln1", norm1_);
+  register_module("ln2", norm2_);
+  register_module("attn", attention_);
+  register_module("mlp", feed_forward_);
+}
+
+Tensor Block::forward(const Tensor& x) const {
+  const Tensor attended = x + run(attention_, run(norm1_, x));
+  return attended + run(feed_forward_, run(norm2_, attended));
+}
+
+}  // namespace gradus::models

@@ -1,0 +1,79 @@
+#include "models/gpt/gpt.h"
+
+#include "framework/ops/ops.h"
+#include "framework/tensor/creation.h"
+
+namespace gradus::models {
+namespace {
+
+/// Streams from here on are for dropout; those before are for initial values.
+constexpr std::uint64_t first_dropout_stream = std::uint64_t{1} << 32;
+
+const GptConfig& validated(const GptConfig& config) {
+  config.validate();
+  return config;
+}
+
+}  // namespace
+
+void GptConfig::validate() const {
+  const auto positive = [](const char* field, std::int64_t value) {
+    if (value < 1) fail<UsageError>("{} must be at least 1, not {}", field, value);
+  };
+  positive("vocabulary_size", vocabulary_size);
+  positive("block_size", block_size);
+  positive("layers", layers);
+  positive("heads", heads);
+  positive("width", width);
+  if (width % heads != 0) fail<UsageError>("width {} is not divisible by {} heads", width, heads);
+  for (double rate : {dropout.embedding, dropout.residual, dropout.attention}) {
+    if (!(rate >= 0 && rate < 1)) fail<UsageError>("dropout must be in [0, 1), not {}", rate);
+  }
+}
+
+void to_json(nlohmann::json& json, const GptConfig& config) {
+  json = {{"vocabulary_size", config.vocabulary_size}, {"block_size", config.block_size}, {"layers", config.layers},
+          {"heads", config.heads}, {"width", config.width}, {"embedding_dropout", config.dropout.embedding},
+          {"residual_dropout", config.dropout.residual}, {"attention_dropout", config.dropout.attention}};
+}
+
+void from_json(const nlohmann::json& json, GptConfig& config) {
+  json.at("vocabulary_size").get_to(config.vocabulary_size);
+  json.at("block_size").get_to(config.block_size);
+  json.at("layers").get_to(config.layers);
+  json.at("heads").get_to(config.heads);
+  json.at("width").get_to(config.width);
+  json.at("embedding_dropout").get_to(config.dropout.embedding);
+  json.at("residual_dropout").get_to(config.dropout.residual);
+  json.at("attention_dropout").get_to(config.dropout.attention);
+}
+
+Gpt::Gpt(const GptConfig& config, std::uint64_t seed, DType dtype)
+    : config_(validated(config)),
+      generator_(seed, first_dropout_stream),
+      initializer_{Generator(seed), dtype},
+      position_(register_parameter("pos_emb", zeros({1, config.block_size, config.width}, dtype))),
+      token_(config.vocabulary_size, config.width, initializer_),
+      dropout_(config.dropout.embedding, generator_),
+      norm_(config.width, dtype),
+      head_(config.width, config.vocabulary_size, false, initializer_) {
+  register_module("tok_emb", token_);
+  register_module("drop", dropout_);
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    blocks_.push_back(std::make_unique<Block>(config.width, config.heads, config.dropout, initializer_, generator_));
+    register_module(fmt::format("blocks.{}", i), *blocks_.back());
+  }
+  register_module("ln_f", norm_);
+  register_module("head", head_);
+}
+
+Tensor Gpt::forward(const Tensor& ids) const {
+  if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", to_string(ids.shape()));
+  const std::int64_t length = ids.size(1);
+  if (length > config_.block_size) fail("gpt: a sequence of {} characters is longer than the model's {}", length, config_.block_size);
+  Tensor x = run(dropout_, run(token_, ids) + slice(position_, 1, 0, length));
+  for (const auto& block : blocks_) x = run(*block, x);
+  return run(head_, run(norm_, x));
+}
+
+}  // namespace gradus::models

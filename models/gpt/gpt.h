@@ -1,0 +1,51 @@
+// The assignment's character GPT ("vanilla"): token and position embeddings, blocks, a last LayerNorm and an untied head.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "models/gpt/blocks.h"
+
+namespace gradus::models {
+
+struct GptConfig {
+  std::int64_t vocabulary_size = 256;
+  std::int64_t block_size = 128;  ///< longest sequence
+  std::int64_t layers = 4, heads = 8, width = 256;
+  DropoutRates dropout;
+
+  /// Throws UsageError naming the field and its value where the model cannot be built.
+  void validate() const;
+};
+
+void to_json(nlohmann::json& json, const GptConfig& config);
+/// Throws nlohmann::json::exception where a field is missing or of another type.
+void from_json(const nlohmann::json& json, GptConfig& config);
+
+class Gpt : public nn::Module {
+ public:
+  /// Initial values are functions of `seed`; the dropout masks of a run follow from it as well.
+  Gpt(const GptConfig& config, std::uint64_t seed, DType dtype = DType::f32);
+
+  /// ids (B,T) i64 with T <= block_size -> logits (B,T,vocabulary_size).
+  Tensor forward(const Tensor& ids) const;
+
+  const GptConfig& config() const { return config_; }
+  /// Source of the dropout streams; its state belongs into checkpoints.
+  Generator& generator() { return generator_; }
+
+ private:
+  GptConfig config_;
+  mutable Generator generator_;
+  nn::Initializer initializer_;
+  Tensor position_;
+  nn::Embedding token_;
+  nn::Dropout dropout_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+  nn::LayerNorm norm_;
+  nn::Linear head_;
+};
+
+}  // namespace gradus::models
