@@ -211,7 +211,7 @@ void register_hook(const Tensor& tensor, GradientHook hook) {
   hooks[meta.producer_output].push_back(std::move(hook));
 }
 
-Accumulator::Accumulator(const Tensor& leaf) : Node("leaf", {}), leaf_(leaf.shared_meta()) {}
+Accumulator::Accumulator(const Tensor& leaf) : Node("leaf", {}, 0), leaf_(leaf.shared_meta()) {}
 
 Tensor Accumulator::run_hooks(Tensor gradient) const {
   for (const GradientHook& hook : leaf_->leaf_hooks) {

@@ -12,8 +12,10 @@ std::atomic<std::uint64_t> next_sequence{1};
 
 }  // namespace
 
-Node::Node(std::string name, SourceLocation where)
-    : name(std::move(name)), where(where), module_path(current_module_path()), sequence(next_sequence++) {}
+Node::Node(std::string name, SourceLocation where) : Node(std::move(name), where, next_sequence++) {}
+
+Node::Node(std::string name, SourceLocation where, std::uint64_t sequence)
+    : name(std::move(name)), where(where), module_path(current_module_path()), sequence(sequence) {}
 
 Node::~Node() {
   // A chain of a million ops must not be torn down by a million nested destructors: edges go into a queue that the

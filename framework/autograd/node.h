@@ -38,10 +38,13 @@ class Node : public std::enable_shared_from_this<Node> {
   const std::string name;
   const SourceLocation where;                            ///< of the forward call
   const std::shared_ptr<const std::string> module_path;  ///< of the forward call; may be null
-  const std::uint64_t sequence;      ///< creation order: producers always come before consumers
+  const std::uint64_t sequence;      ///< creation order: producers come before consumers; 0 for leaves
   std::vector<Edge> edges;           ///< by input
   std::vector<TensorSpec> inputs;    ///< shape and dtype of each input
   std::vector<std::vector<GradientHook>> hooks;  ///< by output
+
+ protected:
+  Node(std::string name, SourceLocation where, std::uint64_t sequence);
 };
 
 /// A tensor kept for backward, with the version it had. Reading it after an in-place write throws, with both places.
