@@ -1,0 +1,57 @@
+#include "framework/train/checkpoint.h"
+
+#include "framework/io/safetensors.h"
+
+namespace gradus::train {
+namespace {
+
+constexpr const char* format = "gradus-checkpoint-1";
+const std::string parameter_prefix = "parameter.";
+
+}  // namespace
+
+void save_checkpoint(const std::string& path, const nn::Module& model, const optim::AdamW& optimizer, const Generator& generator,
+                     const Position& position, const nlohmann::json& settings) {
+  io::SafetensorsFile file;
+  const nlohmann::json state = {{"epoch", position.epoch}, {"batch", position.batch}, {"step", position.step},
+                                {"tokens", position.tokens}, {"seconds", position.seconds}, {"optimizer_step", optimizer.step_count()},
+                                {"seed", generator.seed()}, {"next_stream", generator.next_stream()}};
+  file.metadata = {{"format", format}, {"state", state.dump()}, {"settings", settings.dump()}};
+  for (const auto& [name, tensor] : model.named_parameters()) file.tensors.emplace_back(parameter_prefix + name, tensor);
+  for (const auto& [name, tensor] : optimizer.state()) file.tensors.emplace_back(name, tensor);
+  io::write_safetensors(path, file);
+}
+
+Position load_checkpoint(const std::string& path, const nn::Module& model, optim::AdamW& optimizer, Generator& generator,
+                         const nlohmann::json& settings) {
+  const io::SafetensorsFile file = io::read_safetensors(path);
+  if (file.require("format", path) != format) fail<DataError>("{}: not a checkpoint of this program", path);
+  nlohmann::json state, saved;
+  Position position;
+  std::int64_t optimizer_step = 0;
+  try {
+    state = nlohmann::json::parse(file.require("state", path));
+    saved = nlohmann::json::parse(file.require("settings", path));
+    position = {state.at("epoch"), state.at("batch"), state.at("step"), state.at("tokens"), state.at("seconds")};
+    optimizer_step = state.at("optimizer_step");
+    generator = Generator(state.at("seed"), state.at("next_stream"));
+  } catch (const nlohmann::json::exception& error) {
+    fail<DataError>("{}: its state is damaged: {}", path, error.what());
+  }
+  for (const auto& [name, value] : settings.items()) {
+    const std::string before = saved.contains(name) ? saved[name].dump() : "absent";
+    if (before != value.dump()) {
+      fail<UsageError>("{}: cannot resume with another {}: it was {}, now it is {}", path, name, before, value.dump());
+    }
+  }
+  nn::NamedTensors parameters, moments;
+  for (const auto& [name, tensor] : file.tensors) {
+    if (name.starts_with(parameter_prefix)) parameters.emplace_back(name.substr(parameter_prefix.size()), tensor);
+    else moments.emplace_back(name, tensor);
+  }
+  nn::load_parameters(model, parameters, path);
+  optimizer.load_state(moments, optimizer_step, path);
+  return position;
+}
+
+}  // namespace gradus::train

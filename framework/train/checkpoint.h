@@ -1,0 +1,28 @@
+// Everything that a run needs to go on as if it had never stopped.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/nn/module.h"
+#include "framework/optim/adamw.h"
+#include "framework/random/generator.h"
+
+namespace gradus::train {
+
+/// Where a run stands: `batch` of `epoch` (both from 0) is the next one.
+struct Position {
+  std::int64_t epoch = 0, batch = 0, step = 0, tokens = 0;
+  double seconds = 0;  ///< spent so far, over all parts of the run
+};
+
+/// Parameters, moments, dropout stream, position and the settings that must not change. Written atomically.
+void save_checkpoint(const std::string& path, const nn::Module& model, const optim::AdamW& optimizer, const Generator& generator,
+                     const Position& position, const nlohmann::json& settings);
+
+/// Restores all of it. Throws DataError where the file is damaged or foreign, UsageError where a setting differs, by name.
+Position load_checkpoint(const std::string& path, const nn::Module& model, optim::AdamW& optimizer, Generator& generator,
+                         const nlohmann::json& settings);
+
+}  // namespace gradus::train

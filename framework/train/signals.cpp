@@ -1,0 +1,55 @@
+#include "framework/train/signals.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <string_view>
+
+namespace gradus::train {
+namespace {
+
+volatile std::sig_atomic_t stop_signal = 0, save_requested = 0;
+struct sigaction previous_interrupt, previous_terminate, previous_save;
+
+void on_stop(int signal) {
+  if (stop_signal != 0) ::_exit(128 + signal);
+  stop_signal = signal;
+  constexpr std::string_view text = "\nstopping: the step is finished and saved first; once more to leave at once\n";
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+void on_save(int) { save_requested = 1; }
+
+void install(int signal, void (*handler)(int), struct sigaction* previous) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, previous);
+}
+
+}  // namespace
+
+SignalScope::SignalScope() {
+  stop_signal = 0;
+  save_requested = 0;
+  install(SIGINT, on_stop, &previous_interrupt);
+  install(SIGTERM, on_stop, &previous_terminate);
+  install(SIGUSR1, on_save, &previous_save);
+}
+
+SignalScope::~SignalScope() {
+  sigaction(SIGINT, &previous_interrupt, nullptr);
+  sigaction(SIGTERM, &previous_terminate, nullptr);
+  sigaction(SIGUSR1, &previous_save, nullptr);
+}
+
+int SignalScope::received() { return stop_signal; }
+
+bool SignalScope::take_save_request() {
+  const bool requested = save_requested != 0;
+  save_requested = 0;
+  return requested;
+}
+
+}  // namespace gradus::train

@@ -1,0 +1,149 @@
+#include "framework/train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "framework/autograd/autograd.h"
+#include "framework/io/files.h"
+#include "framework/kernels/cpu/parallel.h"
+#include "framework/ops/ops.h"
+#include "framework/train/checkpoint.h"
+#include "framework/train/signals.h"
+
+namespace gradus::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// metrics.jsonl: on resume, lines of steps that will be run again are dropped.
+class MetricsFile {
+ public:
+  MetricsFile(const std::string& path, std::int64_t resumed_step) {
+    if (path.empty()) return;
+    std::string kept;
+    if (resumed_step > 0 && std::filesystem::exists(path)) {
+      std::ifstream before(path);
+      std::string line;
+      for (std::int64_t step = 0; step < resumed_step && std::getline(before, line); ++step) kept += line + "\n";
+    }
+    io::write_file_atomically(path, kept);
+    file_.open(path, std::ios::app);
+    if (!file_) fail<DataError>("{}: cannot be written", path);
+  }
+  void write(const nlohmann::ordered_json& line) {
+    if (file_.is_open()) file_ << line.dump() << std::endl;
+  }
+
+ private:
+  std::ofstream file_;
+};
+
+/// Runs the batch again with every op checked; throws what that finds, or a plain sentence.
+[[noreturn]] void blame_non_finite(const std::string& what, std::int64_t step, Generator& generator, const Generator& before,
+                                   const nn::Module& model, const std::function<Tensor(const data::Batch&)>& loss, const data::Batch& batch) {
+  generator = before;
+  std::string first;
+  try {
+    const AnomalyScope anomaly;
+    model.zero_gradients();
+    backward(loss(batch));
+  } catch (const NumericError& error) {
+    first = std::string("; first: ") + error.what();
+  }
+  fail<NumericError>("step {}: {} is not finite{}. The weights of the step before are kept.", step, what, first);
+}
+
+}  // namespace
+
+TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& optimizer, const data::BatchSource& source,
+                     const std::function<Tensor(const data::Batch&)>& loss, const TrainerOptions& options) {
+  const std::int64_t batches = source.batches_per_epoch(), total_steps = batches * options.max_epochs;
+  if (batches < 1) fail<DataError>("there is nothing to train on");
+  Position position;
+  Progress progress(options.progress);
+  const bool resumed = options.resume && std::filesystem::exists(options.checkpoint_path);
+  if (resumed) {
+    position = load_checkpoint(options.checkpoint_path, model, optimizer, generator, options.settings);
+    progress.message(fmt::format("resumed from {}: {} of {} steps done", options.checkpoint_path, position.step, total_steps));
+  }
+  MetricsFile metrics(options.metrics_path, position.step);
+  const std::int64_t all_tokens = source.counted_tokens_per_epoch() * options.max_epochs;
+  progress.message(fmt::format("{} steps ({} epochs of {} batches), {} parameters, {} threads; {}", total_steps, options.max_epochs, batches,
+                               model.parameter_count(), cpu::thread_count(), optimizer.describe()));
+  progress.message(fmt::format("learning rate: {:e} at first, {:e} half-way, {:e} at the end", options.schedule.peak,
+                               options.schedule.rate(all_tokens / 2), options.schedule.rate(all_tokens)));
+  if (options.schedule.climbs_again(all_tokens)) {
+    progress.message("warning: this schedule climbs again after its floor, as the assignment's does");
+  }
+  if (!options.checkpoint_path.empty()) {
+    progress.message(fmt::format("checkpoints go to {}: {}on Ctrl-C and every {:.0f} seconds", options.checkpoint_path,
+                                 options.checkpoint_every > 0 ? fmt::format("every {} steps, ", options.checkpoint_every) : "", options.checkpoint_seconds));
+  }
+
+  const SignalScope signals;
+  const Clock::time_point start = Clock::now();
+  Clock::time_point last_checkpoint = start;
+  const double seconds_before = position.seconds;
+  const std::int64_t steps_before = position.step;
+  TrainingResult result;
+  double rate = position.step == 0 ? options.schedule.peak : options.schedule.rate(position.tokens);
+  const auto save = [&] {
+    if (options.checkpoint_path.empty()) return;
+    position.seconds = seconds_before + seconds_since(start);
+    save_checkpoint(options.checkpoint_path, model, optimizer, generator, position, options.settings);
+    last_checkpoint = Clock::now();
+  };
+
+  model.set_training(true);
+  while (position.epoch < options.max_epochs) {
+    const Clock::time_point step_start = Clock::now();
+    const data::Batch batch = source.batch(position.epoch, position.batch);
+    const Generator generator_before = generator;
+    const Tensor value = loss(batch);
+    const double loss_value = value.item();
+    if (!std::isfinite(loss_value)) blame_non_finite("the loss", position.step + 1, generator, generator_before, model, loss, batch);
+    model.zero_gradients();
+    backward(value);
+    double gradient_norm = 0;
+    {
+      const NoGradScope no_grad;
+      gradient_norm = clip_by_global_norm_(optimizer.gradients(), options.clip_norm).item();
+    }
+    if (!std::isfinite(gradient_norm)) blame_non_finite("the gradient norm", position.step + 1, generator, generator_before, model, loss, batch);
+    optimizer.step(rate);
+
+    ++position.step;
+    position.tokens += batch.counted_tokens;
+    rate = options.schedule.rate(position.tokens);
+    const double step_seconds = seconds_since(step_start), tokens_per_second = batch.counted_tokens / step_seconds;
+    const std::int64_t epoch = position.epoch, index = position.batch;
+    if (++position.batch == batches) position.batch = 0, ++position.epoch;
+    const double per_step = seconds_since(start) / double(position.step - steps_before);
+    progress.step({epoch, index, batches, position.step, total_steps, loss_value, rate, tokens_per_second, per_step * double(total_steps - position.step)});
+    metrics.write({{"step", position.step}, {"epoch", epoch + 1}, {"iter", index}, {"tokens", position.tokens}, {"loss", loss_value}, {"lr", rate},
+                   {"grad_norm", gradient_norm}, {"seconds", seconds_before + seconds_since(start)}, {"tokens_per_second", tokens_per_second}});
+    result.last_loss = loss_value;
+
+    const bool at_end = position.epoch == options.max_epochs;
+    result.signal = SignalScope::received();
+    const bool due = (options.checkpoint_every > 0 && position.step % options.checkpoint_every == 0) ||
+                     std::chrono::duration<double>(Clock::now() - last_checkpoint).count() > options.checkpoint_seconds;
+    if (SignalScope::take_save_request() || result.signal != 0 || (due && !at_end)) save();
+    if (result.signal != 0) {
+      if (!options.checkpoint_path.empty()) {
+        progress.message(fmt::format("saved {} after step {}; go on with --resume", options.checkpoint_path, position.step));
+      }
+      break;
+    }
+  }
+  result.steps = position.step;
+  result.tokens = position.tokens;
+  result.seconds = seconds_before + seconds_since(start);
+  return result;
+}
+
+}  // namespace gradus::train

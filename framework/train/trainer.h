@@ -1,0 +1,45 @@
+// The training loop. It knows no task: batches and the loss come from outside.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/data/batch.h"
+#include "framework/nn/module.h"
+#include "framework/optim/adamw.h"
+#include "framework/optim/schedule.h"
+#include "framework/random/generator.h"
+#include "framework/train/progress.h"
+
+namespace gradus::train {
+
+struct TrainerOptions {
+  std::int64_t max_epochs = 1;
+  double clip_norm = 1.0;  ///< bound of the gradients' common norm
+  optim::TokenSchedule schedule;
+  std::string checkpoint_path;          ///< empty: none is written
+  std::int64_t checkpoint_every = 0;    ///< steps between checkpoints; 0: by time alone
+  double checkpoint_seconds = 600;      ///< longest time between checkpoints
+  bool resume = false;                  ///< go on from checkpoint_path if it is there
+  std::string metrics_path;             ///< one JSON object a step; empty: none
+  ProgressMode progress = ProgressMode::automatic;
+  nlohmann::json settings;              ///< what must be the same for a checkpoint to be resumed
+};
+
+struct TrainingResult {
+  int signal = 0;  ///< SIGINT or SIGTERM where one ended the run early; a checkpoint has been saved then
+  std::int64_t steps = 0, tokens = 0;
+  double last_loss = 0;
+  double seconds = 0;  ///< over all parts of a resumed run
+};
+
+/// Trains `model` on `source`. Each step: loss(batch), backward, clip, optimizer step at the current rate; then the rate
+/// follows from the tokens counted so far, so the first step runs at the full rate (assignment 5, trainer).
+/// Throws NumericError, with the first op to blame, where the loss or the gradient norm is not finite: the parameters
+/// are those of the last good step then.
+TrainingResult train(nn::Module& model, Generator& dropout_generator, optim::AdamW& optimizer, const data::BatchSource& source,
+                     const std::function<Tensor(const data::Batch&)>& loss, const TrainerOptions& options);
+
+}  // namespace gradus::train

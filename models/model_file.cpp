@@ -1,0 +1,51 @@
+#include "models/model_file.h"
+
+#include "framework/data/utf8.h"
+#include "framework/io/safetensors.h"
+
+namespace gradus::models {
+namespace {
+
+constexpr const char* format = "gradus-model-1";
+
+}  // namespace
+
+void save_model(const std::string& path, const Gpt& model, const std::string& variant, const data::Vocabulary& vocabulary,
+                const std::map<std::string, std::string>& notes) {
+  io::SafetensorsFile file;
+  file.metadata = notes;
+  file.metadata["format"] = format;
+  file.metadata["variant"] = variant;
+  file.metadata["config"] = nlohmann::json(model.config()).dump();
+  file.metadata["vocabulary"] = data::encode_utf8(vocabulary.characters());
+  file.tensors = model.named_parameters();
+  io::write_safetensors(path, file);
+}
+
+LoadedModel load_model(const std::string& path, const std::string& variant, std::uint64_t seed, DType dtype) {
+  const io::SafetensorsFile file = io::read_safetensors(path);
+  if (file.require("format", path) != format) {
+    fail<DataError>("{}: not a model file of this program (its format is '{}')", path, file.metadata.at("format"));
+  }
+  if (file.require("variant", path) != variant) {
+    fail<DataError>("{}: holds a model of the variant '{}', not '{}'", path, file.metadata.at("variant"), variant);
+  }
+  GptConfig config;
+  try {
+    config = nlohmann::json::parse(file.require("config", path)).get<GptConfig>();
+    config.validate();
+  } catch (const nlohmann::json::exception& error) {
+    fail<DataError>("{}: its configuration is damaged: {}", path, error.what());
+  } catch (const UsageError& error) {
+    fail<DataError>("{}: its configuration is damaged: {}", path, error.what());
+  }
+  data::Vocabulary vocabulary = data::Vocabulary::from_characters(data::decode_utf8(file.require("vocabulary", path), path), path);
+  if (vocabulary.size() != config.vocabulary_size) {
+    fail<DataError>("{}: its vocabulary has {} characters, its configuration says {}", path, vocabulary.size(), config.vocabulary_size);
+  }
+  auto model = std::make_unique<Gpt>(config, seed, dtype);
+  nn::load_parameters(*model, file.tensors, path);
+  return {std::move(model), std::move(vocabulary), file.metadata};
+}
+
+}  // namespace gradus::models

@@ -1,0 +1,28 @@
+// A trained model as one safetensors file: weights under the assignment's parameter names, with the configuration and the
+// vocabulary in the metadata, so that nothing else is needed to use it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "framework/data/vocabulary.h"
+#include "models/gpt/gpt.h"
+
+namespace gradus::models {
+
+struct LoadedModel {
+  std::unique_ptr<Gpt> model;
+  data::Vocabulary vocabulary;
+  std::map<std::string, std::string> metadata;
+};
+
+/// Written atomically. `notes` are further metadata (how it was trained).
+void save_model(const std::string& path, const Gpt& model, const std::string& variant, const data::Vocabulary& vocabulary,
+                const std::map<std::string, std::string>& notes = {});
+
+/// Throws DataError where the file is not a model of `variant`, is damaged, or its weights do not fit its configuration.
+/// `seed` starts the dropout streams of further training.
+LoadedModel load_model(const std::string& path, const std::string& variant, std::uint64_t seed, DType dtype = DType::f32);
+
+}  // namespace gradus::models
