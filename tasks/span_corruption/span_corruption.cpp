@@ -1,0 +1,103 @@
+#include "tasks/span_corruption/span_corruption.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "framework/base/error.h"
+#include "framework/data/utf8.h"
+#include "framework/io/files.h"
+#include "framework/random/generator.h"
+
+namespace gradus::tasks {
+namespace {
+
+using data::Vocabulary;
+
+/// Streams of one seed: corruption counts up from 0, the order of the epochs has its own range.
+constexpr std::uint64_t order_streams = std::uint64_t{1} << 62;
+
+}  // namespace
+
+std::string Corpus::summary() const { return fmt::format("data has {} characters, {} unique.", text.size(), vocabulary.size()); }
+
+Corpus load_corpus(const std::string& path) {
+  std::u32string text = data::decode_utf8(io::read_file(path), path);
+  if (text.empty()) fail<DataError>("{}: the corpus is empty", path);
+  Corpus corpus{path, std::move(text), Vocabulary::from_characters(U"□⁇", path), {}};
+  corpus.vocabulary = Vocabulary::from_text(corpus.text, path);
+  std::size_t begin = 0;
+  for (std::int64_t line = 1;; ++line) {
+    const std::size_t end = std::min(corpus.text.find(U'\n', begin), corpus.text.size());
+    corpus.documents.push_back(corpus.vocabulary.encode(std::u32string_view(corpus.text).substr(begin, end - begin), path, line));
+    if (end == corpus.text.size()) break;
+    begin = end + 1;
+  }
+  return corpus;
+}
+
+CorruptionRules assignment_rules(std::int64_t block_size, std::int64_t length) {
+  if (block_size < 8) fail<UsageError>("block_size must be at least 8 to hold a corrupted document, not {}", block_size);
+  CorruptionRules rules;
+  rules.length = length;
+  rules.longest_truncation = block_size * 7 / 8;
+  return rules;
+}
+
+data::Example corrupt(const std::vector<std::int64_t>& document, const CorruptionRules& rules, std::uint64_t seed, std::uint64_t stream) {
+  StreamReader draw(seed, stream);
+  const std::int64_t drawn = draw.next_integer(rules.shortest_truncation, rules.longest_truncation);
+  const std::int64_t size = std::min(drawn, static_cast<std::int64_t>(document.size()));
+  const std::int64_t least = std::min(size, std::max<std::int64_t>(1, std::llround(rules.shortest_mask * size)));
+  const std::int64_t most = std::min(size, std::max(least, static_cast<std::int64_t>(std::llround(rules.longest_mask * size))));
+  const std::int64_t span = draw.next_integer(least, most), start = draw.next_integer(0, size - span);
+
+  std::vector<std::int64_t> ids(document.begin(), document.begin() + start);
+  ids.push_back(Vocabulary::mask);
+  ids.insert(ids.end(), document.begin() + start + span, document.begin() + size);
+  ids.push_back(Vocabulary::mask);
+  ids.insert(ids.end(), document.begin() + start, document.begin() + start + span);
+  const auto full = static_cast<std::size_t>(rules.length + 1);
+  if (ids.size() > full) fail("a corrupted document of {} characters does not fit {}", ids.size(), full);
+  ids.resize(full, Vocabulary::pad);
+  return {{ids.begin(), ids.end() - 1}, {ids.begin() + 1, ids.end()}};
+}
+
+std::vector<std::int64_t> batch_items(std::int64_t count, std::int64_t batch_size, std::int64_t index, bool shuffle, std::uint64_t seed,
+                                      std::int64_t epoch) {
+  std::vector<std::int64_t> order(count);
+  std::iota(order.begin(), order.end(), 0);
+  if (shuffle) {
+    StreamReader draw(seed, order_streams + static_cast<std::uint64_t>(epoch));
+    for (std::int64_t i = count - 1; i > 0; --i) std::swap(order[i], order[draw.next_integer(0, i)]);
+  }
+  const std::int64_t begin = index * batch_size, end = std::min(count, begin + batch_size);
+  return {order.begin() + begin, order.begin() + end};
+}
+
+SpanCorruption::SpanCorruption(const Corpus& corpus, const CorruptionRules& rules, std::int64_t batch_size, std::uint64_t seed, bool shuffle)
+    : corpus_(&corpus), rules_(rules), batch_size_(batch_size), seed_(seed), shuffle_(shuffle) {
+  if (batch_size < 1) fail<UsageError>("batch_size must be at least 1, not {}", batch_size);
+  if (rules.longest_truncation + 2 > rules.length + 1) {
+    fail<UsageError>("documents of up to {} characters and two marks do not fit examples of {}", rules.longest_truncation, rules.length);
+  }
+}
+
+std::int64_t SpanCorruption::batches_per_epoch() const {
+  return (static_cast<std::int64_t>(corpus_->documents.size()) + batch_size_ - 1) / batch_size_;
+}
+
+std::int64_t SpanCorruption::counted_tokens_per_epoch() const { return static_cast<std::int64_t>(corpus_->documents.size()) * rules_.length; }
+
+data::Example SpanCorruption::example(std::int64_t epoch, std::int64_t document) const {
+  const auto stream = static_cast<std::uint64_t>(epoch) * corpus_->documents.size() + static_cast<std::uint64_t>(document);
+  return corrupt(corpus_->documents[document], rules_, seed_, stream);
+}
+
+data::Batch SpanCorruption::batch(std::int64_t epoch, std::int64_t index) const {
+  std::vector<data::Example> examples;
+  for (std::int64_t item : batch_items(corpus_->documents.size(), batch_size_, index, shuffle_, seed_, epoch)) examples.push_back(example(epoch, item));
+  return data::collate(examples);
+}
+
+}  // namespace gradus::tasks
