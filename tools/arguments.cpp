@@ -1,0 +1,170 @@
+#include "tools/arguments.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <numeric>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/base/error.h"
+#include "framework/io/files.h"
+
+namespace gradus::tools {
+namespace {
+
+std::string with_underscores(std::string argument) {
+  if (!argument.starts_with("--")) return argument;
+  const std::size_t end = std::min(argument.find('='), argument.size());
+  std::replace(argument.begin() + 2, argument.begin() + static_cast<std::ptrdiff_t>(end), '-', '_');
+  return argument;
+}
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::vector<std::string> subcommand_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* child : app.get_subcommands({})) names.push_back(child->get_name());
+  return names;
+}
+
+/// The innermost subcommand that the arguments name, and how many of them name it.
+std::pair<const CLI::App*, std::size_t> find_subcommand(const CLI::App& program, const std::vector<std::string>& arguments) {
+  const CLI::App* app = &program;
+  std::size_t used = 0;
+  while (used < arguments.size()) {
+    const std::vector<std::string> names = subcommand_names(*app);
+    if (std::find(names.begin(), names.end(), arguments[used]) == names.end()) break;
+    app = app->get_subcommand(arguments[used++]);
+  }
+  return {app, used};
+}
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+std::string scalar_text(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+/// A JSON object, or lines `key = value` with # comments.
+Settings read_config(const std::string& path) {
+  const std::string text = io::read_file(path);
+  Settings settings;
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first != std::string::npos && text[first] == '{') {
+    nlohmann::ordered_json json;
+    try {
+      json = nlohmann::ordered_json::parse(text);
+    } catch (const nlohmann::json::exception& error) {
+      fail<DataError>("{}: not valid JSON: {}", path, error.what());
+    }
+    for (const auto& [key, value] : json.items()) {
+      if (value.is_structured()) fail<DataError>("{}: the value of '{}' must be a number, a string or a boolean", path, key);
+      settings.emplace_back(key, scalar_text(value));
+    }
+    return settings;
+  }
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    line = line.substr(0, line.find('#'));
+    const auto trim = [](std::string part) {
+      part.erase(0, part.find_first_not_of(" \t\r\""));
+      part.erase(part.find_last_not_of(" \t\r\"") + 1);
+      return part;
+    };
+    if (trim(line).empty()) continue;
+    const auto equals = line.find('=');
+    if (equals == std::string::npos) fail<DataError>("{}: line {}: expected key = value", path, number);
+    settings.emplace_back(trim(line.substr(0, equals)), trim(line.substr(equals + 1)));
+  }
+  return settings;
+}
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substitute = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) {
+  std::vector<std::string> given;
+  for (int i = 1; i < argc; ++i) given.push_back(with_underscores(argv[i]));
+  const auto [app, used] = find_subcommand(program, given);
+  const std::vector<std::string> names = option_names(*app);
+  MergedArguments merged;
+  merged.arguments.assign(given.begin(), given.begin() + static_cast<std::ptrdiff_t>(used));
+  const auto add = [&](const std::string& name, const std::string& value, const std::string& origin) {
+    merged.arguments.push_back(name + "=" + value);
+    merged.origins[name] = origin;
+  };
+  for (std::size_t i = used; i < given.size(); ++i) {
+    const bool joined = given[i].starts_with("--config=");
+    if (!joined && (given[i] != "--config" || i + 1 == given.size())) continue;
+    const std::string path = joined ? given[i].substr(9) : given[i + 1];
+    for (const auto& [key, value] : read_config(path)) {
+      const std::string name = with_underscores("--" + key);
+      if (std::find(names.begin(), names.end(), name) == names.end()) {
+        fail<UsageError>("{}: '{}' is not an option of '{}'{}", path, key, app->get_name(), did_you_mean(name, names));
+      }
+      add(name, value, "file " + path);
+    }
+  }
+  for (const std::string& name : names) {
+    std::string variable = "GRADUS_" + name.substr(2);
+    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
+    if (const char* value = std::getenv(variable.c_str())) add(name, value, "environment " + variable);
+  }
+  for (std::size_t i = used; i < given.size(); ++i) {
+    merged.arguments.push_back(given[i]);
+    if (given[i].starts_with("--")) merged.origins[given[i].substr(0, given[i].find('='))] = "command line";
+  }
+  return merged;
+}
+
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates) {
+  std::string nearest;
+  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    const std::size_t distance = edit_distance(word, candidate);
+    if (distance < least) least = distance, nearest = candidate;
+  }
+  return nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest);
+}
+
+std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
+  const auto [app, used] = find_subcommand(program, arguments);
+  const std::vector<std::string> names = option_names(*app);
+  const bool unknown_argument = error.get_name() == "ExtrasError";
+  if (unknown_argument) {
+    for (std::size_t i = used; i < arguments.size(); ++i) {
+      const std::string name = arguments[i].substr(0, arguments[i].find('='));
+      if (name.starts_with("--") && std::find(names.begin(), names.end(), name) == names.end()) {
+        return fmt::format("unknown option {}{}", name, did_you_mean(name, names));
+      }
+    }
+  }
+  const std::vector<std::string> children = subcommand_names(*app);
+  if (!children.empty() && used < arguments.size() && !arguments[used].starts_with("-")) {
+    return fmt::format("'{}' has no subcommand '{}'{}", app->get_name(), arguments[used], did_you_mean(arguments[used], children));
+  }
+  return error.what();
+}
+
+}  // namespace gradus::tools

@@ -1,0 +1,28 @@
+// From the command line, the environment and a configuration file to one list of arguments, and help with misspellings.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+namespace gradus::tools {
+
+struct MergedArguments {
+  std::vector<std::string> arguments;          ///< without the program's name, in the order of parsing
+  std::map<std::string, std::string> origins;  ///< option name -> where its value comes from
+};
+
+/// Puts the options of `--config FILE` and of GRADUS_* variables before those of the command line, so that the last one
+/// wins: flag > environment > file > default. Dashes inside option names become underscores. Throws UsageError or
+/// DataError for a bad file, or a key that the subcommand does not have.
+MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv);
+
+/// ` (did you mean --seed?)`, or nothing where no candidate is near.
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates);
+
+/// A sentence for what CLI11 could not parse.
+std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& error, const std::vector<std::string>& arguments);
+
+}  // namespace gradus::tools

@@ -1,0 +1,81 @@
+#include <iostream>
+
+#include "framework/base/error.h"
+#include "framework/data/utf8.h"
+#include "framework/io/files.h"
+#include "models/model_file.h"
+#include "tasks/birthplace/evaluation.h"
+#include "tasks/span_corruption/span_corruption.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+
+namespace gradus::tools {
+namespace {
+
+struct EvaluateOptions {
+  CommonOptions common;
+  std::string variant, corpus, reading_params_path, eval_corpus_path, outputs_path;
+  std::int64_t show_errors = 0;
+};
+
+void evaluate(const EvaluateOptions& options) {
+  const DType dtype = options.common.apply();
+  require_known_variant(options.variant);
+  if (options.reading_params_path.empty()) fail<UsageError>("--reading_params_path is needed: the model to evaluate");
+  if (options.eval_corpus_path.empty()) fail<UsageError>("--eval_corpus_path is needed: the questions");
+  if (options.outputs_path.empty()) fail<UsageError>("--outputs_path is needed: the predictions go there");
+  io::require_writable(options.outputs_path);
+  models::LoadedModel loaded = models::load_model(options.reading_params_path, options.variant, options.common.seed, dtype);
+  if (!options.corpus.empty()) {
+    const tasks::Corpus corpus = tasks::load_corpus(options.corpus);
+    std::cout << corpus.summary() << std::endl;
+    data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options.reading_params_path, options.corpus);
+  }
+  std::cout << "number of parameters: " << loaded.model->parameter_count() << std::endl;
+  const std::vector<tasks::Question> questions = tasks::load_questions(options.eval_corpus_path, false, false);
+  train::Progress progress(train::progress_mode_from_string(options.common.progress));
+  const std::vector<std::u32string> answers = tasks::answer_questions(
+      *loaded.model, loaded.vocabulary, questions, options.eval_corpus_path,
+      [&](std::int64_t done) { progress.message(fmt::format("{} of {} questions answered", done, questions.size())); });
+  tasks::write_predictions(options.outputs_path, answers);
+  if (questions[0].place.empty()) {
+    std::cout << "No gold birth places provided; returning (0,0)\n"
+              << "Predictions written to " << options.outputs_path << "; no targets provided\n";
+    write_json(options.common.json, {{"questions", questions.size()}, {"places_given", false}});
+    return;
+  }
+  const tasks::Score score = tasks::score_answers(questions, answers);
+  const auto [low, high] = score.interval();
+  std::cout << score.course_line() << "\n" << fmt::format("95 % interval: {:.1f} % to {:.1f} %\n", low, high);
+  for (std::size_t i = 0, shown = 0; i < questions.size() && static_cast<std::int64_t>(shown) < options.show_errors; ++i) {
+    if (questions[i].place == answers[i]) continue;
+    ++shown;
+    std::cout << fmt::format("line {}: {} expected '{}', answered '{}'\n", questions[i].line, data::encode_utf8(questions[i].text),
+                             data::encode_utf8(questions[i].place), data::encode_utf8(answers[i]));
+  }
+  write_json(options.common.json, {{"correct", score.correct}, {"total", score.total}, {"accuracy", score.percent()}, {"interval", {low, high}}});
+}
+
+}  // namespace
+
+void add_evaluate(CLI::App& program) {
+  auto options = std::make_shared<EvaluateOptions>();
+  CLI::App* command = program.add_subcommand("evaluate", "Answer questions with a finetuned model and score the answers");
+  command->add_option("VARIANT", options->variant, "Model: vanilla")->required();
+  command->add_option("CORPUS", options->corpus, "Pretraining corpus; only checked against the model, may be left out");
+  command->add_option("--reading_params_path", options->reading_params_path, "The model")->type_name("FILE");
+  command->add_option("--eval_corpus_path", options->eval_corpus_path, "Questions, with or without places")->type_name("FILE");
+  command->add_option("--outputs_path", options->outputs_path, "One prediction a line goes here")->type_name("FILE");
+  add_integer(*command, "--show_errors", options->show_errors, "Print the first N wrong answers");
+  add_common_options(*command, options->common);
+  add_examples(*command,
+               "  gradus evaluate vanilla wiki.txt --reading_params_path vanilla.finetune.params \\\n"
+               "    --eval_corpus_path birth_dev.tsv --outputs_path vanilla.pretrain.dev.predictions\n"
+               "  gradus evaluate vanilla --reading_params_path m --eval_corpus_path birth_dev.tsv --outputs_path out --show_errors 5");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
+    evaluate(*options);
+  });
+}
+
+}  // namespace gradus::tools

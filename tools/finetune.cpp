@@ -1,0 +1,46 @@
+#include <iostream>
+
+#include "framework/base/error.h"
+#include "tasks/birthplace/names.h"
+#include "tasks/span_corruption/span_corruption.h"
+#include "tools/commands.h"
+#include "tools/training_run.h"
+
+namespace gradus::tools {
+
+void add_finetune(CLI::App& program) {
+  auto options = std::make_shared<TrainingRunOptions>();
+  auto questions = std::make_shared<std::string>();
+  CLI::App* command = program.add_subcommand("finetune", "Finetune on questions and places, from scratch or from a pretrained model");
+  add_training_options(*command, *options);
+  command->add_option("--finetune_corpus_path", *questions, "Questions and places, separated by tabs")->type_name("FILE");
+  add_examples(*command,
+               "  gradus finetune vanilla wiki.txt --writing_params_path vanilla.model.params \\\n"
+               "    --finetune_corpus_path birth_places_train.tsv\n"
+               "  gradus finetune vanilla wiki.txt --reading_params_path vanilla.pretrain.params \\\n"
+               "    --writing_params_path vanilla.finetune.params --finetune_corpus_path birth_places_train.tsv");
+  command->callback([options, questions, command] {
+    if (options->common.print_config) return print_config(*command);
+    const DType dtype = options->common.apply();
+    check_training_options(*options);
+    if (questions->empty()) fail<UsageError>("--finetune_corpus_path is needed: the questions to finetune on");
+    const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
+    std::cout << corpus.summary() << std::endl;
+    const bool pretrained = !options->reading_params_path.empty();
+    std::unique_ptr<models::Gpt> model;
+    if (pretrained) {
+      models::LoadedModel loaded = models::load_model(options->reading_params_path, options->variant, options->common.seed, dtype);
+      data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options->reading_params_path, options->corpus);
+      model = std::move(loaded.model);
+    } else {
+      model = std::make_unique<models::Gpt>(model_config(*options, corpus.vocabulary.size()), options->common.seed, dtype);
+    }
+    const tasks::Names source(*questions, corpus.vocabulary, model->config().block_size - 1, options->batch_size > 0 ? options->batch_size : 256,
+                              options->common.seed, options->shuffle);
+    const std::int64_t epochs = options->max_epochs > 0 ? options->max_epochs : pretrained ? 10 : 75;
+    run_training(*options, "finetune", options->finetune_lr, epochs, static_cast<std::int64_t>(corpus.documents.size()), *model,
+                 corpus.vocabulary, source);
+  });
+}
+
+}  // namespace gradus::tools

@@ -1,0 +1,61 @@
+#include <iostream>
+
+#include "framework/base/error.h"
+#include "framework/data/utf8.h"
+#include "framework/io/files.h"
+#include "framework/io/safetensors.h"
+#include "tasks/span_corruption/span_corruption.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+
+namespace gradus::tools {
+namespace {
+
+/// A safetensors file begins with a small number and a brace; text does not.
+bool looks_like_safetensors(const std::string& path) {
+  const std::string bytes = io::read_file(path);
+  return path.ends_with(".safetensors") || path.ends_with(".params") || path.ends_with(".checkpoint") || bytes.find('\0') != std::string::npos;
+}
+
+nlohmann::ordered_json inspect_tensors(const std::string& path) {
+  const io::SafetensorsFile file = io::read_safetensors(path);
+  nlohmann::ordered_json json = {{"file", path}, {"kind", "safetensors"}};
+  std::int64_t elements = 0;
+  std::cout << path << ": safetensors\n";
+  for (const auto& [key, text] : file.metadata) {
+    std::cout << fmt::format("  {}: {}\n", key, key == "vocabulary" ? fmt::format("{} characters", data::decode_utf8(text, path).size()) : text);
+    json["metadata"][key] = text;
+  }
+  for (const auto& [name, tensor] : file.tensors) {
+    std::cout << fmt::format("  {:40} {:5} {}\n", name, to_string(tensor.dtype()), to_string(tensor.shape()));
+    json["tensors"][name] = {{"dtype", to_string(tensor.dtype())}, {"shape", tensor.shape().to_vector()}};
+    elements += tensor.numel();
+  }
+  std::cout << fmt::format("{} tensors, {} elements\n", file.tensors.size(), elements);
+  json["elements"] = elements;
+  return json;
+}
+
+nlohmann::ordered_json inspect_text(const std::string& path) {
+  const tasks::Corpus corpus = tasks::load_corpus(path);
+  std::size_t longest = 0, non_ascii = 0;
+  for (const auto& document : corpus.documents) longest = std::max(longest, document.size());
+  for (char32_t character : corpus.vocabulary.characters().substr(2)) non_ascii += character >= 0x80;
+  std::cout << path << ": text\n" << corpus.summary() << "\n"
+            << fmt::format("{} lines, the longest of {} characters; {} distinct characters outside ASCII\n", corpus.documents.size(), longest, non_ascii);
+  return {{"file", path}, {"kind", "text"}, {"characters", corpus.text.size()}, {"vocabulary", corpus.vocabulary.size()},
+          {"lines", corpus.documents.size()}, {"longest_line", longest}};
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& program) {
+  auto path = std::make_shared<std::string>(), json = std::make_shared<std::string>();
+  CLI::App* command = program.add_subcommand("inspect", "Show what is in a model, a checkpoint or a text file");
+  command->add_option("FILE", *path, "The file")->required();
+  command->add_option("--json", *json, "Write it as JSON to FILE, - for standard output")->type_name("FILE");
+  add_examples(*command, "  gradus inspect vanilla.pretrain.params\n  gradus inspect wiki.txt");
+  command->callback([=] { write_json(*json, looks_like_safetensors(*path) ? inspect_tensors(*path) : inspect_text(*path)); });
+}
+
+}  // namespace gradus::tools

@@ -1,0 +1,86 @@
+#include "tools/options.h"
+
+#include <cstdio>
+#include <iostream>
+
+#include "framework/base/error.h"
+#include "framework/io/files.h"
+#include "framework/kernels/cpu/parallel.h"
+#include "framework/tensor/device.h"
+#include "tools/arguments.h"
+
+namespace gradus::tools {
+
+DType CommonOptions::apply() const {
+  if (threads < 0) fail<UsageError>("--threads must be at least 1, not {}", threads);
+  if (threads > 0) cpu::set_thread_count(threads);
+  device_from_string(device);
+  const DType type = dtype_from_string(dtype);
+  if (type != DType::f32 && type != DType::f64) fail<UsageError>("--dtype {}: this build computes in f32 and f64 on the CPU", dtype);
+  train::progress_mode_from_string(progress);
+  return type;
+}
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  command.add_option("--seed", options.seed, "Initial values, data order, corruption and dropout all follow from it")->capture_default_str();
+  command.add_option("--threads", options.threads, "CPU threads; 0 for all. Results do not depend on it")->capture_default_str();
+  command.add_option("--dtype", options.dtype, "f32 or f64")->capture_default_str();
+  command.add_option("--device", options.device, "auto or cpu")->capture_default_str();
+  command.add_option("--progress", options.progress, "auto, bar, plain, lines (one for each step) or off")->capture_default_str();
+  command.add_option("--json", options.json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");
+  command.add_option("--config", options.config, "Options from a file: JSON, or lines key = value")->type_name("FILE");
+  command.add_flag("--print_config", options.print_config, "Print every option with its origin, and stop");
+}
+
+std::map<std::string, std::string>& option_origins() {
+  static std::map<std::string, std::string> origins;
+  return origins;
+}
+
+void print_config(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_lnames().empty() || option->get_name() == "--help") continue;
+    const std::string name = option->get_name();
+    const auto origin = option_origins().find(name);
+    const std::string value = option->count() > 0 ? option->results().back() : option->get_default_str();
+    std::cout << fmt::format("{} = {}  ({})\n", name.substr(2), value, origin == option_origins().end() ? "default" : origin->second);
+  }
+}
+
+CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_t& value, const std::string& help) {
+  return command.add_option(name, value, help)
+      ->transform([name](std::string text) -> std::string {
+        const std::map<char, std::int64_t> units = {{'k', 1000}, {'m', 1000000}, {'g', 1000000000}};
+        const auto unit = text.empty() ? units.end() : units.find(static_cast<char>(std::tolower(text.back())));
+        std::size_t used = 0;
+        try {
+          const double number = std::stod(text, &used);
+          const double scaled = number * (unit == units.end() ? 1.0 : static_cast<double>(unit->second));
+          if (used + (unit != units.end()) == text.size() && scaled == std::floor(scaled) && std::fabs(scaled) < 9e15) {
+            return std::to_string(static_cast<std::int64_t>(scaled));
+          }
+        } catch (const std::exception&) {
+        }
+        throw CLI::ValidationError(name, fmt::format("'{}' is not a whole number", text));
+      })
+      ->capture_default_str();
+}
+
+void write_json(const std::string& path, const nlohmann::ordered_json& json) {
+  if (path.empty()) return;
+  const std::string text = json.dump(2) + "\n";
+  if (path == "-") std::cout << text;
+  else io::write_file_atomically(path, text);
+}
+
+void add_examples(CLI::App& command, const std::string& examples) { command.footer("Examples:\n" + examples); }
+
+void require_known_variant(const std::string& variant) {
+  if (variant == "vanilla") return;
+  if (variant == "perceiver" || variant == "synthesizer" || variant == "rope") {
+    fail<UsageError>("the variant '{}' is not part of this version; it has: vanilla", variant);
+  }
+  fail<UsageError>("unknown variant '{}'{}; it must be vanilla", variant, did_you_mean(variant, {"vanilla"}));
+}
+
+}  // namespace gradus::tools

@@ -1,0 +1,45 @@
+// Options that several subcommands share.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "framework/base/dtype.h"
+#include "framework/train/progress.h"
+
+namespace gradus::tools {
+
+struct CommonOptions {
+  std::uint64_t seed = 1;
+  int threads = 0;
+  std::string dtype = "f32", device = "auto", progress = "auto", json, config;
+  bool print_config = false;
+
+  /// Puts threads into effect and returns the dtype to compute in. Throws UsageError for what this build cannot do.
+  DType apply() const;
+};
+
+/// --seed --threads --dtype --device --progress --json --config --print_config
+void add_common_options(CLI::App& command, CommonOptions& options);
+
+/// Where each option's value comes from, by name with dashes; filled while parsing.
+std::map<std::string, std::string>& option_origins();
+/// Prints every option of `command` with its value and origin.
+void print_config(const CLI::App& command);
+
+/// An integer option that also takes sizes like 4k and 2m.
+CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_t& value, const std::string& help);
+
+/// Writes to FILE, or to standard output for `-`; nothing for an empty path.
+void write_json(const std::string& path, const nlohmann::ordered_json& json);
+
+/// Adds `Examples:` to a command's help.
+void add_examples(CLI::App& command, const std::string& examples);
+
+/// Refuses every variant but vanilla, with a sentence.
+void require_known_variant(const std::string& variant);
+
+}  // namespace gradus::tools

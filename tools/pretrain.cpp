@@ -1,0 +1,34 @@
+#include <iostream>
+
+#include "framework/base/error.h"
+#include "tasks/span_corruption/span_corruption.h"
+#include "tools/commands.h"
+#include "tools/training_run.h"
+
+namespace gradus::tools {
+
+void add_pretrain(CLI::App& program) {
+  auto options = std::make_shared<TrainingRunOptions>();
+  CLI::App* command = program.add_subcommand("pretrain", "Pretrain on a corpus by span corruption");
+  add_training_options(*command, *options);
+  add_examples(*command,
+               "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
+               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
+               "  gradus pretrain vanilla wiki.txt --writing_params_path p --resume");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
+    const DType dtype = options->common.apply();
+    check_training_options(*options);
+    if (!options->reading_params_path.empty()) fail<UsageError>("--reading_params_path: pretraining starts from new weights");
+    const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
+    std::cout << corpus.summary() << std::endl;
+    const std::int64_t length = options->edition >= 2024 ? options->block_size : options->block_size - 1;
+    const tasks::SpanCorruption source(corpus, tasks::assignment_rules(options->block_size, length),
+                                       options->batch_size > 0 ? options->batch_size : 128, options->common.seed, options->shuffle);
+    models::Gpt model(model_config(*options, corpus.vocabulary.size()), options->common.seed, dtype);
+    run_training(*options, "pretrain", options->pretrain_lr, options->max_epochs > 0 ? options->max_epochs : 650,
+                 static_cast<std::int64_t>(corpus.documents.size()), model, corpus.vocabulary, source);
+  });
+}
+
+}  // namespace gradus::tools

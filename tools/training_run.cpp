@@ -1,0 +1,117 @@
+#include "tools/training_run.h"
+
+#include <filesystem>
+#include <iostream>
+
+#include "framework/base/error.h"
+#include "framework/io/files.h"
+#include "framework/ops/ops.h"
+#include "tools/commands.h"
+
+namespace gradus::tools {
+
+void add_training_options(CLI::App& command, TrainingRunOptions& options) {
+  command.add_option("VARIANT", options.variant, "Model: vanilla")->required();
+  command.add_option("CORPUS", options.corpus, "Pretraining corpus, one document a line; it defines the vocabulary")->required();
+  command.add_option("--writing_params_path", options.writing_params_path, "Where the trained model goes")->type_name("FILE");
+  command.add_option("--reading_params_path", options.reading_params_path, "Model to start from")->type_name("FILE");
+  command.add_option("--pretrain_lr", options.pretrain_lr, "Peak learning rate of pretraining")->capture_default_str();
+  command.add_option("--finetune_lr", options.finetune_lr, "Peak learning rate of finetuning")->capture_default_str();
+  command.add_option("--tb_expt_name", options.tb_expt_name, "Accepted for the assignment's scripts; names nothing here");
+  add_integer(command, "--max_epochs", options.max_epochs, "0 for the assignment's: 650 to pretrain, 75 or 10 to finetune");
+  add_integer(command, "--batch_size", options.batch_size, "0 for the assignment's: 128 to pretrain, 256 to finetune");
+  add_integer(command, "--edition", options.edition, "Course edition whose schedule and lengths are used: 2021 to 2024");
+  add_integer(command, "--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up");
+  add_integer(command, "--final_tokens", options.final_tokens, "Tokens at which the cosine has fallen; 0 for the edition's");
+  command.add_flag("--hold_rate", options.hold_rate, "Stay at the floor after the fall (the assignment climbs again)");
+  command.add_option("--decay", options.decay, "Decay rule: assignment (all but biases) or standard (linear weights)")->capture_default_str();
+  command.add_flag("--shuffle", options.shuffle, "Shuffle in every epoch (the assignment does not)");
+  add_integer(command, "--block_size", options.block_size, "Longest sequence");
+  add_integer(command, "--layers", options.layers, "Blocks");
+  add_integer(command, "--heads", options.heads, "Attention heads");
+  add_integer(command, "--width", options.width, "Features");
+  command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
+  command.add_option("--metrics", options.metrics, "Write one JSON object a step to FILE")->type_name("FILE");
+  command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
+  add_integer(command, "--checkpoint_every", options.checkpoint_every, "Steps between checkpoints; 0 for none but by time");
+  command.add_option("--checkpoint_seconds", options.checkpoint_seconds, "Longest time between checkpoints")->capture_default_str();
+  command.add_flag("--resume", options.resume, "Go on from the checkpoint, bit for bit");
+  command.add_flag("--force", options.force, "Start anew although a checkpoint is there");
+  add_common_options(command, options.common);
+}
+
+void check_training_options(const TrainingRunOptions& options) {
+  require_known_variant(options.variant);
+  if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
+  if (options.max_epochs < 0) fail<UsageError>("--max_epochs must not be negative, not {}", options.max_epochs);
+  if (options.batch_size < 0) fail<UsageError>("--batch_size must not be negative, not {}", options.batch_size);
+  if (options.edition < 2021 || options.edition > 2024) fail<UsageError>("--edition must be 2021, 2022, 2023 or 2024, not {}", options.edition);
+  if (options.warmup_tokens < 0 || options.final_tokens < 0) fail<UsageError>("--warmup_tokens and --final_tokens must not be negative");
+  if (options.resume && options.force) fail<UsageError>("--resume and --force contradict each other");
+  for (double rate : {options.pretrain_lr, options.finetune_lr}) {
+    if (!(rate > 0 && rate < 1e3)) fail<UsageError>("a learning rate must be positive, not {}", rate);
+  }
+  optim::decay_rule_from_string(options.decay);
+  io::require_writable(options.writing_params_path);
+  if (!options.metrics.empty()) io::require_writable(options.metrics);
+  if (!options.checkpoint.empty()) io::require_writable(options.checkpoint);
+  model_config(options, 256).validate();
+}
+
+models::GptConfig model_config(const TrainingRunOptions& options, std::int64_t vocabulary_size) {
+  return {.vocabulary_size = vocabulary_size, .block_size = options.block_size, .layers = options.layers, .heads = options.heads,
+          .width = options.width, .dropout = {options.dropout, options.dropout, options.dropout}};
+}
+
+std::int64_t schedule_tokens(const TrainingRunOptions& options, std::int64_t documents) {
+  if (options.final_tokens > 0) return options.final_tokens;
+  return (options.edition >= 2024 ? 650 : 200) * documents * options.block_size;
+}
+
+Tensor prediction_loss(models::Gpt& model, const data::Batch& batch) {
+  const Tensor logits = model.forward(batch.inputs);
+  const std::int64_t rows = batch.targets.numel();
+  return cross_entropy(reshape(logits, {rows, logits.size(2)}), reshape(batch.targets, {rows}), data::Vocabulary::pad);
+}
+
+void run_training(const TrainingRunOptions& options, const std::string& function, double learning_rate, std::int64_t epochs,
+                  std::int64_t documents, models::Gpt& model, const data::Vocabulary& vocabulary, const data::BatchSource& source) {
+  const std::string checkpoint = options.checkpoint.empty() ? options.writing_params_path + ".checkpoint" : options.checkpoint;
+  const bool interrupted_before = std::filesystem::exists(checkpoint);
+  if (interrupted_before && !options.resume && !options.force) {
+    fail<UsageError>("{} is there from an interrupted run: pass --resume to go on, or --force to start anew", checkpoint);
+  }
+  if (options.resume && !interrupted_before && std::filesystem::exists(options.writing_params_path)) {
+    std::cerr << options.writing_params_path << " is complete and no checkpoint is left: nothing to resume\n";
+    return;
+  }
+  std::cout << "number of parameters: " << model.parameter_count() << std::endl;
+
+  optim::AdamW optimizer(model.named_parameters(), {.rule = optim::decay_rule_from_string(options.decay)});
+  train::TrainerOptions trainer;
+  trainer.max_epochs = epochs;
+  trainer.schedule = {.peak = learning_rate, .warmup_tokens = options.warmup_tokens, .final_tokens = schedule_tokens(options, documents),
+                      .hold_at_end = options.hold_rate};
+  trainer.checkpoint_path = checkpoint;
+  trainer.checkpoint_every = options.checkpoint_every;
+  trainer.checkpoint_seconds = options.checkpoint_seconds;
+  trainer.resume = options.resume;
+  trainer.metrics_path = options.metrics;
+  trainer.progress = train::progress_mode_from_string(options.common.progress);
+  trainer.settings = {{"function", function}, {"seed", options.common.seed}, {"dtype", options.common.dtype}, {"batches", source.batches_per_epoch()},
+                      {"tokens_per_epoch", source.counted_tokens_per_epoch()}, {"learning_rate", learning_rate},
+                      {"warmup_tokens", trainer.schedule.warmup_tokens}, {"final_tokens", trainer.schedule.final_tokens},
+                      {"hold_rate", options.hold_rate}, {"decay", options.decay}, {"shuffle", options.shuffle}, {"edition", options.edition},
+                      {"model", model.config()}, {"reading_params_path", options.reading_params_path}, {"max_epochs", epochs}};
+  const train::TrainingResult result =
+      train::train(model, model.generator(), optimizer, source, [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);
+  write_json(options.common.json, {{"function", function}, {"steps", result.steps}, {"tokens", result.tokens}, {"last_loss", result.last_loss},
+                                   {"seconds", result.seconds}, {"interrupted", result.signal != 0}});
+  if (result.signal != 0) throw ExitWith{128 + result.signal};
+  models::save_model(options.writing_params_path, model, options.variant, vocabulary,
+                     {{"function", function}, {"seed", std::to_string(options.common.seed)}, {"steps", std::to_string(result.steps)}});
+  std::filesystem::remove(checkpoint);
+  std::cerr << fmt::format("wrote {} after {} steps, last loss {:.5f}, {:.0f} s\n", options.writing_params_path, result.steps, result.last_loss, result.seconds);
+}
+
+}  // namespace gradus::tools

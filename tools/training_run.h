@@ -1,0 +1,43 @@
+// What pretraining and finetuning have in common: options, checkpoints, the loop, the saved model.
+#pragma once
+
+#include <string>
+
+#include "framework/data/batch.h"
+#include "framework/optim/adamw.h"
+#include "framework/train/trainer.h"
+#include "models/model_file.h"
+#include "tools/options.h"
+
+namespace gradus::tools {
+
+struct TrainingRunOptions {
+  CommonOptions common;
+  std::string variant, corpus, writing_params_path, reading_params_path, metrics, checkpoint, decay = "assignment";
+  std::string tb_expt_name = "run";
+  std::int64_t edition = 2023, max_epochs = 0, batch_size = 0, warmup_tokens = 10240, final_tokens = 0, checkpoint_every = 0;
+  std::int64_t block_size = 128, layers = 4, heads = 8, width = 256;
+  double pretrain_lr = 6e-3, finetune_lr = 6e-4, dropout = 0.1, checkpoint_seconds = 600;
+  bool resume = false, force = false, shuffle = false, hold_rate = false;
+};
+
+void add_training_options(CLI::App& command, TrainingRunOptions& options);
+
+/// Throws UsageError for contradictions, before anything is read.
+void check_training_options(const TrainingRunOptions& options);
+
+/// Length of the schedule's fall: 200 epochs of the corpus in the editions to 2023, 650 from 2024 on.
+std::int64_t schedule_tokens(const TrainingRunOptions& options, std::int64_t documents);
+
+/// Trains with the assignment's loss (mean over targets that are not pad), saves the model, and removes the checkpoint.
+/// Throws ExitWith where a signal ended the run.
+void run_training(const TrainingRunOptions& options, const std::string& function, double learning_rate, std::int64_t epochs,
+                  std::int64_t documents, models::Gpt& model, const data::Vocabulary& vocabulary, const data::BatchSource& source);
+
+/// Mean cross-entropy of the model's predictions over the targets that are not pad.
+Tensor prediction_loss(models::Gpt& model, const data::Batch& batch);
+
+/// The configuration that the options ask for.
+models::GptConfig model_config(const TrainingRunOptions& options, std::int64_t vocabulary_size);
+
+}  // namespace gradus::tools
