@@ -13,6 +13,7 @@ void add_london_baseline(CLI::App& program);
 void add_sample(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_gradcheck(CLI::App& program);
 
 /// Thrown to end the program with a status that is not an error's.
 struct ExitWith {

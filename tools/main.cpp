@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   tools::add_sample(program);
   tools::add_inspect(program);
   tools::add_bench(program);
+  tools::add_gradcheck(program);
 
   tools::MergedArguments merged;
   if (argc < 2) {

@@ -75,10 +75,12 @@ void* allocate(std::int64_t bytes) {
   State& s = state();
   std::lock_guard lock(s.mutex);
   const bool guarded = s.guard_scopes > 0;
-  const std::int64_t capacity = capacity_for(guarded ? bytes + 2 * fence : bytes);
+  std::int64_t capacity = capacity_for(guarded ? bytes + 2 * fence : bytes);
   ++s.statistics.allocations;
   void* pointer = nullptr;
-  if (auto found = s.cached.find(capacity); found != s.cached.end()) {
+  // A larger cached block serves too, within limits: batches of varying length must not fill the cache with odd sizes.
+  if (auto found = s.cached.lower_bound(capacity); found != s.cached.end() && found->first <= capacity + capacity / 2) {
+    capacity = found->first;
     pointer = found->second;
     s.cached.erase(found);
   } else {

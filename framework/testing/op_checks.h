@@ -1,0 +1,29 @@
+// The generated suites: everything that can be asked of any op record, asked of one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "framework/testing/gradcheck.h"
+
+namespace gradus::testing {
+
+struct CheckResult {
+  std::string suite;                  ///< `gradcheck`, `forward f32`, ...
+  std::vector<std::string> failures;  ///< each names sample, input and what was found
+  int cases = 0;
+};
+
+struct RecordReport {
+  std::string op;
+  std::vector<CheckResult> suites;
+  double seconds = 0;
+  bool passed() const;
+  /// All failures, a line each.
+  std::string text() const;
+};
+
+/// Runs every suite that applies to the record.
+RecordReport check_record(const OpSpec& spec, const GradcheckOptions& options = {});
+
+}  // namespace gradus::testing
