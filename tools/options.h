@@ -13,7 +13,7 @@
 namespace gradus::tools {
 
 struct CommonOptions {
-  std::uint64_t seed = 1;
+  std::uint64_t seed = 0;
   int threads = 0;
   std::string dtype = "f32", device = "auto", progress = "auto", json, config;
   bool print_config = false;

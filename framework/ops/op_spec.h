@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/autograd/node.h"
@@ -118,7 +119,7 @@ class BackwardCall {
   /// Whether anyone wants the gradient of input i.
   bool needs(std::size_t i) const { return needs_[i]; }
   void set_gradient(std::size_t i, Tensor gradient) { gradients_[i] = std::move(gradient); }
-  Tensors take_gradients() { return std::move(gradients_); }
+  Tensors take_gradients() { return std::exchange(gradients_, Tensors(needs_.size())); }
 
  private:
   OpNode& node_;

@@ -49,8 +49,8 @@ GRADUS_HOST_DEVICE inline float tanh(float x) {
   series = series * square + 2.0f / 15;
   series = series * square - 1.0f / 3;
   series = series * square * x + x;
-  const float large = std::copysign(1.0f - 2.0f / (exp(2.0f * magnitude) + 1.0f), x);
-  return magnitude < 0.6f ? series : large;
+  const float large = 1.0f - 2.0f / (exp(2.0f * magnitude) + 1.0f);
+  return std::copysign(magnitude < 0.6f ? std::fabs(series) : large, x);
 }
 
 template <class T>

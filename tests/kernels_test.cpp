@@ -1,0 +1,131 @@
+// CPU kernels against plain loops and the C library.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "framework/kernels/cpu/gemm.h"
+#include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/cpu/random_words.h"
+#include "framework/kernels/cpu/reduce.h"
+#include "framework/kernels/shared/scalar_math.h"
+#include "framework/tensor/creation.h"
+
+using namespace gradus;
+
+namespace {
+
+/// Largest error over a grid, in units in the last place of the larger of |result| and `floor`.
+double worst_ulps(const std::function<float(float)>& f, const std::function<double(double)>& exact, float low, float high, double floor) {
+  double worst = 0;
+  for (int i = 0; i <= 200000; ++i) {
+    const float x = low + (high - low) * static_cast<float>(i) / 200000;
+    const double expected = exact(x), ulp = std::ldexp(1.0, std::ilogb(std::max(std::fabs(expected), floor)) - 23);
+    const double error = std::fabs(f(x) - expected) / ulp;
+    worst = !(error <= worst) ? error : worst;
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("float functions are within a few units in the last place") {
+  CHECK(worst_ulps([](float x) { return functions::exp(x); }, [](double x) { return std::exp(x); }, -87, 88, 0) < 2);
+  CHECK(worst_ulps([](float x) { return functions::tanh(x); }, [](double x) { return std::tanh(x); }, -10, 10, 1e-6) < 4);
+  CHECK(worst_ulps([](float x) { return functions::sigmoid(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -80, 80, 1e-30) < 4);
+  // The distribution function is used as 1 + erf: its error counts against 1 for positive and relatively for negative x.
+  CHECK(worst_ulps([](float x) { return functions::normal_cdf(x); }, [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }, -5, 9, 0.5) < 2);
+}
+
+TEST_CASE("float functions at special values") {
+  const float inf = INFINITY;
+  CHECK(functions::exp(inf) == inf);
+  CHECK(functions::exp(-inf) == 0);
+  CHECK(functions::exp(0.0f) == 1);
+  CHECK(functions::exp(89.0f) == inf);
+  CHECK(functions::exp(-104.0f) == 0);
+  CHECK(functions::exp(88.7f) == doctest::Approx(std::exp(88.7)));
+  CHECK(functions::exp(-100.0f) == doctest::Approx(std::exp(-100.0)).epsilon(0.05));  // below the normal range
+  CHECK(std::isnan(functions::exp(NAN)));
+  CHECK(functions::tanh(inf) == 1);
+  CHECK(functions::tanh(-inf) == -1);
+  CHECK(std::isnan(functions::tanh(NAN)));
+  CHECK(std::signbit(functions::tanh(-0.0f)));
+  CHECK(functions::normal_cdf(inf) == 1);
+  CHECK(functions::normal_cdf(-inf) == 0);
+  CHECK(functions::normal_cdf(0.0f) == 0.5f);
+  CHECK(std::isnan(functions::normal_cdf(NAN)));
+}
+
+TEST_CASE("matrix products equal plain loops, whatever the tiles, transposes and thread count") {
+  const int threads = cpu::thread_count();
+  Generator generator(3);
+  for (const auto& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1}, {3, 5, 7}, {129, 257, 65}, {1025, 3, 511}, {513, 300, 17}, {4, 4, 0}}) {
+    for (bool ta : {false, true}) {
+      for (bool tb : {false, true}) {
+        const Tensor a = random_normal({std::max<std::int64_t>(1, m * k)}, generator, DType::f64), b = random_normal({std::max<std::int64_t>(1, k * n)}, generator, DType::f64);
+        const double *x = a.data<double>(), *y = b.data<double>();
+        std::vector<double> first;
+        for (int count : {1, 3}) {
+          cpu::set_thread_count(count);
+          std::vector<double> c(m * n, 2.0);
+          cpu::gemm<double>(m, n, k, 1.5, {x, std::max<std::int64_t>(1, ta ? m : k), ta}, {y, std::max<std::int64_t>(1, tb ? k : n), tb}, 0.5, c.data(), n);
+          for (std::int64_t i = 0; i < m; i += 1 + m / 7) {
+            for (std::int64_t j = 0; j < n; j += 1 + n / 7) {
+              double expected = 0.5 * 2;
+              for (std::int64_t p = 0; p < k; ++p) expected += 1.5 * (ta ? x[p * m + i] : x[i * k + p]) * (tb ? y[j * k + p] : y[p * n + j]);
+              CHECK(std::fabs(c[i * n + j] - expected) <= 1e-12 * (k + 1));
+            }
+          }
+          if (first.empty()) first = c;
+          CHECK(first == c);
+        }
+      }
+    }
+  }
+  cpu::set_thread_count(threads);
+}
+
+TEST_CASE("sums over any axes equal plain loops") {
+  Generator generator(4);
+  const Tensor x = random_normal({5, 7, 11}, generator, DType::f64);
+  const std::vector<double> values = x.to_vector<double>();
+  for (int mask = 0; mask < 8; ++mask) {
+    const std::vector<bool> reduced = {(mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0};
+    const Tensor sum = cpu::sum(x, reduced);
+    const Shape strides = contiguous_strides(sum.shape());
+    std::vector<double> expected(sum.numel(), 0.0);
+    for (std::int64_t i = 0; i < x.numel(); ++i) {
+      const std::int64_t index[3] = {i / 77, i / 11 % 7, i % 11};
+      std::int64_t at = 0;
+      for (int axis = 0; axis < 3; ++axis) at += reduced[axis] ? 0 : index[axis] * strides[axis];
+      expected[at] += values[i];
+    }
+    const std::vector<double> got = sum.to_vector<double>();
+    for (std::size_t i = 0; i < expected.size(); ++i) CHECK(std::fabs(got[i] - expected[i]) <= 1e-12);
+  }
+  CHECK(cpu::all_finite(x));
+  CHECK_FALSE(cpu::all_finite(full({3}, NAN, DType::f64)));
+  CHECK_FALSE(cpu::all_finite(full({3}, -INFINITY)));
+  CHECK(cpu::sum_of_squares(full({40000}, 0.5)) == doctest::Approx(10000));
+}
+
+TEST_CASE("random words in bulk are the words one by one") {
+  std::uint32_t words[64];
+  cpu::random_words(9, 4, 128, 61, words);
+  for (int i = 0; i < 61; ++i) CHECK(words[i] == random::philox_word(9, 4, 128 + i));
+}
+
+TEST_CASE("parallel_for visits every index once, in chunks that do not depend on the threads") {
+  const int threads = cpu::thread_count();
+  for (int count : {1, 2, 5}) {
+    cpu::set_thread_count(count);
+    std::vector<int> visits(1003);
+    cpu::parallel_for(1003, 10, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) ++visits[i];
+    });
+    CHECK(std::count(visits.begin(), visits.end(), 1) == 1003);
+  }
+  cpu::set_thread_count(threads);
+  CHECK_THROWS_AS(cpu::set_thread_count(0), UsageError);
+}
