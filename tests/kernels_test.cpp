@@ -121,7 +121,7 @@ TEST_CASE("parallel_for visits every index once, in chunks that do not depend on
   for (int count : {1, 2, 5}) {
     cpu::set_thread_count(count);
     std::vector<int> visits(1003);
-    cpu::parallel_for(1003, 10, [&](std::int64_t begin, std::int64_t end) {
+    cpu::parallel_for(1003, 10, 1000, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) ++visits[i];
     });
     CHECK(std::count(visits.begin(), visits.end(), 1) == 1003);

@@ -14,6 +14,8 @@ void add_sample(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_gradcheck(CLI::App& program);
+void add_world(CLI::App& program);
+void add_demo(CLI::App& program);
 
 /// Thrown to end the program with a status that is not an error's.
 struct ExitWith {

@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   program.set_version_flag("--version", "gradus 0.1.0");
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
+  tools::add_demo(program);
   tools::add_pretrain(program);
   tools::add_finetune(program);
   tools::add_evaluate(program);
@@ -38,6 +39,7 @@ int run(int argc, char** argv) {
   tools::add_london_baseline(program);
   tools::add_sample(program);
   tools::add_inspect(program);
+  tools::add_world(program);
   tools::add_bench(program);
   tools::add_gradcheck(program);
 

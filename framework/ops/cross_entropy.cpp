@@ -78,7 +78,7 @@ const OpSpec& cross_entropy_op() {
         const T* x = logits.data<T>();
         const std::int64_t* target = targets.data<std::int64_t>();
         T* log_sum = log_sums.fresh_data<T>();
-        cpu::parallel_for(rows, rows_per_chunk, [&](std::int64_t begin, std::int64_t end) {
+        cpu::parallel_for(rows, rows_per_chunk, 8 * classes, [&](std::int64_t begin, std::int64_t end) {
           for (std::int64_t row = begin; row < end; ++row) {
             log_sum[row] = target[row] == ignored ? T(0) : log_sum_exp(x + row * classes, classes);
           }
@@ -104,7 +104,7 @@ const OpSpec& cross_entropy_op() {
         const T* log_sum = log_sums.data<T>();
         const std::int64_t* target = targets.data<std::int64_t>();
         T* dx = gradient.fresh_data<T>();
-        cpu::parallel_for(rows, rows_per_chunk, [&](std::int64_t begin, std::int64_t end) {
+        cpu::parallel_for(rows, rows_per_chunk, 8 * classes, [&](std::int64_t begin, std::int64_t end) {
           for (std::int64_t row = begin; row < end; ++row) {
             const T* from = x + row * classes;
             T* to = dx + row * classes;

@@ -49,7 +49,7 @@ const OpSpec& dropout_op() {
         T* to = call.output(0).fresh_data<T>();
         const T scale = T(1 / (1 - probability));
         constexpr std::int64_t block = 512;
-        cpu::parallel_for(x.numel(), 16 * block, [&](std::int64_t begin, std::int64_t end) {
+        cpu::parallel_for(x.numel(), 16 * block, 8, [&](std::int64_t begin, std::int64_t end) {
           std::uint32_t words[block];
           for (std::int64_t first = begin; first < end; first += block) {
             const std::int64_t count = std::min(block, end - first);

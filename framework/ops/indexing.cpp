@@ -61,7 +61,7 @@ void require_gatherable(const OpCall& call, const Shape& table) {
 template <class T>
 void add_rows(T* table, const T* source, const std::int64_t* ids, std::int64_t count, std::int64_t columns) {
   constexpr std::int64_t stripe = 32;
-  cpu::parallel_for(columns, stripe, [&](std::int64_t begin, std::int64_t end) {
+  cpu::parallel_for(columns, stripe, count, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = 0; i < count; ++i) {
       T* to = table + ids[i] * columns;
       const T* from = source + i * columns;
@@ -330,7 +330,7 @@ const OpSpec& embedding_op() {
       const char* from = static_cast<const char*>(table.bytes());
       char* to = static_cast<char*>(call.output(0).bytes());
       const std::int64_t* id = ids.data<std::int64_t>();
-      cpu::parallel_for(ids.numel(), 256, [&](std::int64_t begin, std::int64_t end) {
+      cpu::parallel_for(ids.numel(), 256, columns, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) std::memcpy(to + i * width, from + id[i] * width, width);
       });
     };

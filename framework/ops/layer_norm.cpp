@@ -16,7 +16,7 @@ constexpr std::int64_t rows_per_chunk = 64;
 /// x (rows, n) -> y (rows, n), mean (rows), reciprocal deviation (rows).
 template <class T>
 void normalise_rows(const T* x, const T* gain, const T* bias, T* y, T* mean, T* scale, std::int64_t rows, std::int64_t n, T epsilon) {
-  cpu::parallel_for(rows, rows_per_chunk, [&](std::int64_t begin, std::int64_t end) {
+  cpu::parallel_for(rows, rows_per_chunk, 4 * n, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const T* from = x + row * n;
       T* to = y + row * n;
@@ -41,7 +41,7 @@ void normalise_rows_backward(const T* x, const T* gain, const T* g, const T* mea
                              std::int64_t rows, std::int64_t n) {
   const std::int64_t chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
   std::vector<T> partial(chunks * 2 * n, T(0));
-  cpu::parallel_for(rows, rows_per_chunk, [&](std::int64_t begin, std::int64_t end) {
+  cpu::parallel_for(rows, rows_per_chunk, 4 * n, [&](std::int64_t begin, std::int64_t end) {
     T* gain_sum = partial.data() + begin / rows_per_chunk * 2 * n;
     T* bias_sum = gain_sum + n;
     for (std::int64_t row = begin; row < end; ++row) {

@@ -90,7 +90,7 @@ void batched_product(const MatmulShape& s, const Matrices& a, const Matrices& b,
     product(0, [](auto... arguments) { cpu::gemm<T>(arguments...); });
     return;
   }
-  cpu::parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
+  cpu::parallel_for(count, 1, s.m * s.n * s.k / 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) product(i, [](auto... arguments) { cpu::gemm_on_this_thread<T>(arguments...); });
   });
 }

@@ -150,7 +150,7 @@ const OpSpec& adamw_op() {
         T* v = call.input(3).fresh_data<T>();
         const T shrink = T(1 - lr * call.number("weight_decay")), rate = T(lr / correction1), root = T(1 / std::sqrt(correction2));
         const T beta1 = T(b1), beta2 = T(b2), rest1 = T(1 - b1), rest2 = T(1 - b2), epsilon = T(call.number("epsilon"));
-        cpu::parallel_for(gradient.numel(), 16384, [&](std::int64_t begin, std::int64_t end) {
+        cpu::parallel_for(gradient.numel(), 16384, 4, [&](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
           for (std::int64_t i = begin; i < end; ++i) {
             m[i] = beta1 * m[i] + rest1 * g[i];

@@ -189,7 +189,7 @@ Tensor largest_indices(const ForwardCall& call) {
   visit_compute_dtype(call.input(0).dtype(), [&]<class T>() {
     const T* matrix = rows.matrix.data<T>();
     std::int64_t* out = indices.fresh_data<std::int64_t>();
-    cpu::parallel_for(rows.rows, std::max<std::int64_t>(1, 16384 / rows.columns), [&](std::int64_t begin, std::int64_t end) {
+    cpu::parallel_for(rows.rows, std::max<std::int64_t>(1, 16384 / rows.columns), 2 * rows.columns, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) out[row] = index_of_largest(matrix + row * rows.columns, rows.columns);
     });
   });
@@ -315,7 +315,7 @@ const OpSpec& var_op() {
       visit_compute_dtype(call.input(0).dtype(), [&]<class T>() {
         const T* matrix = rows.matrix.data<T>();
         T* out = call.output(0).fresh_data<T>();
-        cpu::parallel_for(rows.rows, 64, [&](std::int64_t begin, std::int64_t end) {
+        cpu::parallel_for(rows.rows, 64, 4 * rows.columns, [&](std::int64_t begin, std::int64_t end) {
           for (std::int64_t row = begin; row < end; ++row) {
             const T* x = matrix + row * rows.columns;
             double sum = 0, squares = 0;

@@ -18,7 +18,8 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 /// Runs `row_function(x row, y row, length)` over the rows along `axis` of contiguous tensors whose axis is the last.
 template <class RowFunction>
 void for_each_row(std::int64_t rows, std::int64_t length, RowFunction&& function) {
-  cpu::parallel_for(rows, std::max<std::int64_t>(1, 8192 / std::max<std::int64_t>(length, 1)), [&](std::int64_t begin, std::int64_t end) {
+  cpu::parallel_for(rows, std::max<std::int64_t>(1, 8192 / std::max<std::int64_t>(length, 1)), 8 * length,
+                    [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) function(row);
   });
 }

@@ -63,7 +63,7 @@ template <class T>
 void attention_forward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, HeadView<T> v, MutableHeadView<T> out, T* log_sums) {
   const std::uint32_t threshold = dropout_threshold(s.dropout);
   const T keep_scale = T(1 / (1 - s.dropout));
-  parallel_for(s.batches * s.heads, 1, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(s.batches * s.heads, 1, s.queries * s.keys * (s.width + s.value_width + 16) / 8, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t pair = begin; pair < end; ++pair) {
       for (std::int64_t first = 0; first < s.queries; first += tile_rows) {
         const std::int64_t rows = std::min(tile_rows, s.queries - first), keys = visible_keys(s, first, rows);
@@ -93,7 +93,7 @@ void attention_backward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, H
                         MutableHeadView<T> dq, MutableHeadView<T> dk, MutableHeadView<T> dv) {
   const std::uint32_t threshold = dropout_threshold(s.dropout);
   const T keep_scale = T(1 / (1 - s.dropout));
-  parallel_for(s.batches * s.heads, 1, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(s.batches * s.heads, 1, s.queries * s.keys * (s.width + s.value_width + 16) / 8, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t pair = begin; pair < end; ++pair) {
       for (std::int64_t j = 0; j < s.keys; ++j) {  // keys that no query sees get zeros
         std::fill_n(at(dk, s, pair, j), s.width, T(0));

@@ -104,7 +104,7 @@ void map_elements(const Tensor& out, const F& f, const Operand<In>&... in) {
     }
   };
 
-  parallel_for(rows * blocks_per_row, std::max<std::int64_t>(1, 16384 / block), [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(rows * blocks_per_row, std::max<std::int64_t>(1, 16384 / block), 2 * block, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t unit = begin; unit < end; ++unit) {
       const std::int64_t first = unit % blocks_per_row * block;
       std::array<std::int64_t, inputs + 1> offset;

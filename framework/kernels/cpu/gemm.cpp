@@ -69,7 +69,7 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, T alpha, Matrix<T> a, 
   const std::int64_t columns = (n + tile_n - 1) / tile_n;
   const std::int64_t tiles = (m + tile_m - 1) / tile_m * columns;
   one_blas_thread();
-  parallel_for(tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(tiles, 1, tile_m * tile_n * k / 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t tile = begin; tile < end; ++tile) {
       const std::int64_t row = tile / columns * tile_m, column = tile % columns * tile_n;
       Matrix<T> tile_a = a, tile_b = b;

@@ -40,7 +40,7 @@ void sum_rows(const T* matrix, T* out, std::int64_t rows, std::int64_t columns) 
   if (rows == 1 && columns > block) {
     const std::int64_t blocks = (columns + block - 1) / block;
     std::vector<T> partial(blocks);
-    parallel_for(blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(blocks, 1, block, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t b = begin; b < end; ++b) {
         partial[b] = blocked_row_sum(matrix + b * block, std::min(block, columns - b * block));
       }
@@ -48,7 +48,7 @@ void sum_rows(const T* matrix, T* out, std::int64_t rows, std::int64_t columns) 
     out[0] = row_sum(partial.data(), blocks);
     return;
   }
-  parallel_for(rows, std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(columns, 1)), [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(rows, std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(columns, 1)), columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) out[row] = blocked_row_sum(matrix + row * columns, columns);
   });
 }
@@ -59,7 +59,7 @@ void sum_columns(const T* matrix, T* out, std::int64_t rows, std::int64_t column
   constexpr std::int64_t block = 256;
   const std::int64_t blocks = std::max<std::int64_t>(1, (rows + block - 1) / block);
   std::vector<T> partial(blocks * columns, T(0));
-  parallel_for(blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(blocks, 1, block * columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
       T* __restrict sums = partial.data() + b * columns;
       for (std::int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row) {
@@ -134,7 +134,7 @@ double sum_of_squares(const Tensor& tensor) {
     const T* data = packed.data<T>();
     const std::int64_t blocks = (packed.numel() + block - 1) / block;
     std::vector<double> partial(blocks);
-    parallel_for(blocks, 4, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(blocks, 4, block, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t b = begin; b < end; ++b) {
         constexpr int lanes = 16;
         double lane_sums[lanes] = {};
