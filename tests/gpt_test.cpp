@@ -1,0 +1,204 @@
+// The vanilla GPT: names, counts, causality, gradients of the whole model, files.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "framework/autograd/autograd.h"
+#include "framework/kernels/cpu/copy.h"
+#include "framework/ops/ops.h"
+#include "framework/tensor/creation.h"
+#include "models/model_file.h"
+
+using namespace gradus;
+using models::Gpt;
+using models::GptConfig;
+
+namespace {
+
+GptConfig tiny() { return {.vocabulary_size = 11, .block_size = 8, .layers = 2, .heads = 2, .width = 8, .dropout = {0, 0, 0}}; }
+
+template <class E, class Body>
+std::string message_of(Body&& body) {
+  try {
+    body();
+  } catch (const E& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+Tensor loss_of(const Gpt& model, const Tensor& ids, const Tensor& targets) {
+  const Tensor logits = model.forward(ids);
+  return cross_entropy(reshape(logits, {targets.numel(), logits.size(2)}), reshape(targets, {targets.numel()}), 0);
+}
+
+}  // namespace
+
+TEST_CASE("the vanilla model has the assignment's parameters, under its names") {
+  const Gpt model({}, 0);
+  CHECK(model.parameter_count() == 3323392);
+  const nn::NamedTensors parameters = model.named_parameters();
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : parameters) names.push_back(name);
+  CHECK(parameters.size() == 69);
+  CHECK(names[0] == "pos_emb");
+  CHECK(names[1] == "tok_emb.weight");
+  CHECK(std::vector<std::string>(names.begin() + 2, names.begin() + 18) ==
+        std::vector<std::string>{"blocks.0.ln1.weight", "blocks.0.ln1.bias", "blocks.0.ln2.weight", "blocks.0.ln2.bias", "blocks.0.attn.key.weight",
+                                 "blocks.0.attn.key.bias", "blocks.0.attn.query.weight", "blocks.0.attn.query.bias", "blocks.0.attn.value.weight",
+                                 "blocks.0.attn.value.bias", "blocks.0.attn.proj.weight", "blocks.0.attn.proj.bias", "blocks.0.mlp.0.weight",
+                                 "blocks.0.mlp.0.bias", "blocks.0.mlp.2.weight", "blocks.0.mlp.2.bias"});
+  CHECK(names.back() == "head.weight");
+  CHECK(parameters[0].second.shape() == Shape{1, 128, 256});
+}
+
+TEST_CASE("initial values: normal weights of deviation 0.02, zero biases and positions, loss near ln 256") {
+  Gpt model({}, 3);
+  for (const auto& [name, tensor] : model.named_parameters()) {
+    const std::vector<double> values = tensor.to_vector<double>();
+    double square = 0;
+    for (double value : values) square += value * value / values.size();
+    if (name == "pos_emb" || name.ends_with("bias")) CHECK_MESSAGE(square == 0, name);
+    else if (name.find("ln") != std::string::npos) CHECK_MESSAGE(square == 1, name);
+    else CHECK_MESSAGE(std::fabs(std::sqrt(square) - 0.02) < 0.0005, name);
+  }
+  model.set_training(false);
+  Generator generator(1);
+  const NoGradScope no_grad;
+  const double loss = loss_of(model, random_integers({2, 64}, generator, 1, 255), random_integers({2, 64}, generator, 1, 255)).item();
+  CHECK(std::fabs(loss - std::log(256.0)) < 0.12);
+}
+
+TEST_CASE("no output sees a later input: the gradient is exactly zero") {
+  Gpt model(tiny(), 1, DType::f64);
+  const Tensor ids = from_values({1, 8}, std::vector<std::int64_t>{1, 2, 3, 4, 5, 6, 7, 8});
+  Tensor table;
+  for (const auto& [name, tensor] : model.named_parameters()) {
+    if (name == "tok_emb.weight") table = tensor;
+  }
+  for (std::int64_t t = 0; t < 8; ++t) {
+    model.zero_gradients();
+    backward(sum(slice(model.forward(ids), 1, t, t + 1)));
+    const std::vector<double> gradient = table.gradient().to_vector<double>();
+    for (std::int64_t position = 0; position < 8; ++position) {
+      double reach = 0;  // ids are all different, so a row of the table is a position
+      for (int c = 0; c < 8; ++c) reach += std::fabs(gradient[(position + 1) * 8 + c]);
+      CHECK((reach != 0) == (position <= t));
+    }
+  }
+}
+
+TEST_CASE("the whole model's gradient agrees with differences in f64") {
+  Gpt model(tiny(), 5, DType::f64);
+  Generator generator(2);
+  const Tensor ids = random_integers({2, 5}, generator, 1, 10), targets = random_integers({2, 5}, generator, 0, 10);
+  backward(loss_of(model, ids, targets));
+  const NoGradScope no_grad;
+  for (const auto& [name, parameter] : model.named_parameters()) {
+    const std::vector<double> gradient = parameter.gradient().to_vector<double>();
+    double scale = 0;
+    for (double value : gradient) scale = std::max(scale, std::fabs(value));
+    if (name.ends_with("key.bias")) {  // a constant added to all scores of a row changes nothing
+      CHECK(scale < 1e-12);
+      continue;
+    }
+    double* values = parameter.mutable_data<double>();
+    for (std::int64_t i = 0; i < parameter.numel(); i += 1 + parameter.numel() / 5) {
+      const double saved = values[i], h = 1e-4;
+      double slopes[2];
+      for (int level : {0, 1}) {
+        const double step = h / (1 + level);
+        values[i] = saved + step;
+        const double up = loss_of(model, ids, targets).item();
+        values[i] = saved - step;
+        const double down = loss_of(model, ids, targets).item();
+        slopes[level] = (up - down) / (2 * step);
+      }
+      values[i] = saved;
+      const double expected = (4 * slopes[1] - slopes[0]) / 3;
+      CHECK_MESSAGE(std::fabs(gradient[i] - expected) <= 1e-6 * scale + 1e-10, name, "[", i, "]: ", gradient[i], " against ", expected);
+    }
+  }
+}
+
+TEST_CASE("dropout is on while training, and off for evaluation") {
+  GptConfig config = tiny();
+  config.dropout = {0.5, 0.5, 0.5};
+  Gpt model(config, 1);
+  const Tensor ids = from_values({1, 3}, std::vector<std::int64_t>{1, 2, 3});
+  const auto output = [&] { return model.forward(ids).to_vector<double>(); };
+  CHECK(output() != output());
+  model.set_training(false);
+  CHECK(output() == output());
+  const Generator before = model.generator();
+  output();
+  CHECK(model.generator().next_stream() == before.next_stream());
+}
+
+TEST_CASE("impossible configurations and inputs are refused by name") {
+  GptConfig config = tiny();
+  config.heads = 3;
+  CHECK(message_of<UsageError>([&] { Gpt model(config, 1); }) == "width 8 is not divisible by 3 heads");
+  config = tiny();
+  config.layers = 0;
+  CHECK(message_of<UsageError>([&] { Gpt model(config, 1); }) == "layers must be at least 1, not 0");
+  const Gpt model(tiny(), 1);
+  CHECK(message_of<ContractError>([&] { model.forward(zeros({1, 9}, DType::i64)); }).find("9 characters is longer than the model's 8") != std::string::npos);
+  CHECK(message_of<ContractError>([&] { model.forward(full({1, 2}, 11, DType::i64)); }).find("[embedding] ids 11 at position 0 is outside 0..10") == 0);
+}
+
+TEST_CASE("an error or anomaly inside the model names the module") {
+  const Gpt model(tiny(), 1, DType::f64);
+  for (const auto& [name, tensor] : model.named_parameters()) {
+    if (name == "blocks.1.mlp.0.weight") tensor.mutable_data<double>()[0] = INFINITY;
+  }
+  const AnomalyScope anomaly;
+  const std::string text = message_of<NumericError>([&] { model.forward(from_values({1, 2}, std::vector<std::int64_t>{1, 2})); });
+  CHECK(text.find("[linear] output 'out' is not finite") == 0);
+  CHECK(text.find("in blocks.1.mlp.0") != std::string::npos);
+}
+
+TEST_CASE("hooks see a module's output") {
+  struct Doubler : nn::Module {
+    Tensor forward(const Tensor& x) const { return x * 2.0; }
+  };
+  struct Outer : nn::Module {
+    Doubler inner;
+    Outer() { register_module("inner", inner); }
+    Tensor forward(const Tensor& x) const { return run(inner, x); }
+  } outer;
+  double seen = 0;
+  outer.inner.register_forward_hook([&](const nn::Module&, const Tensor& output) { seen = output.item(); });
+  outer.forward(scalar(3));
+  CHECK(seen == 6);
+}
+
+TEST_CASE("a model file brings back the same bits, and wrong files are refused") {
+  const std::filesystem::path folder = std::filesystem::temp_directory_path() / "gradus-gpt-test";
+  std::filesystem::create_directories(folder);
+  const std::string path = folder / "model.params";
+  const data::Vocabulary vocabulary = data::Vocabulary::from_text(U"abcdefghi", "test");
+  const Gpt model(tiny(), 4);
+  models::save_model(path, model, "vanilla", vocabulary, {{"function", "test"}});
+  const models::LoadedModel loaded = models::load_model(path, "vanilla", 9);
+  CHECK(loaded.vocabulary == vocabulary);
+  CHECK(loaded.metadata.at("function") == "test");
+  const nn::NamedTensors before = model.named_parameters(), after = loaded.model->named_parameters();
+  for (std::size_t i = 0; i < before.size(); ++i) CHECK(before[i].second.to_vector<double>() == after[i].second.to_vector<double>());
+
+  CHECK(message_of<DataError>([&] { models::load_model(path, "rope", 1); }).find("holds a model of the variant 'vanilla', not 'rope'") != std::string::npos);
+  GptConfig wider = tiny();
+  wider.width = 16;
+  Gpt other(wider, 1);
+  const std::string text = message_of<DataError>([&] { nn::load_parameters(other, model.named_parameters(), "file"); });
+  CHECK(text.find("file: the weights do not fit the model; of another shape: pos_emb (expected (1,8,16), found (1,8,8) f32)") == 0);
+  nn::NamedTensors renamed = model.named_parameters();
+  renamed[0].first = "position";
+  const std::string names = message_of<DataError>([&] { nn::load_parameters(model, renamed, "file"); });
+  CHECK(names.find("missing: pos_emb; not in the model: position") != std::string::npos);
+  const data::Vocabulary foreign = data::Vocabulary::from_text(U"abcdefghij", "test");
+  CHECK(message_of<DataError>([&] { data::require_same_vocabulary(vocabulary, foreign, "m", "other.txt"); }) ==
+        "other.txt: not the corpus that m was trained with: its vocabulary differs (12 characters against 11; 'j' (U+006A) is new)");
+  std::filesystem::remove_all(folder);
+}
