@@ -114,10 +114,14 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
     merged.arguments.push_back(name + "=" + value);
     merged.origins[name] = origin;
   };
+  std::vector<std::string> config_paths;
+  const bool takes_config = std::find(names.begin(), names.end(), "--config") != names.end();
+  if (const char* path = std::getenv("GRADUS_CONFIG"); path && takes_config) config_paths.push_back(path);
   for (std::size_t i = used; i < given.size(); ++i) {
-    const bool joined = given[i].starts_with("--config=");
-    if (!joined && (given[i] != "--config" || i + 1 == given.size())) continue;
-    const std::string path = joined ? given[i].substr(9) : given[i + 1];
+    if (given[i].starts_with("--config=")) config_paths.push_back(given[i].substr(9));
+    else if (given[i] == "--config" && i + 1 < given.size()) config_paths.push_back(given[i + 1]);
+  }
+  for (const std::string& path : config_paths) {
     for (const auto& [key, value] : read_config(path)) {
       const std::string name = with_underscores("--" + key);
       if (std::find(names.begin(), names.end(), name) == names.end()) {
@@ -151,8 +155,8 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
 std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
   const auto [app, used] = find_subcommand(program, arguments);
   const std::vector<std::string> names = option_names(*app);
-  const bool unknown_argument = error.get_name() == "ExtrasError";
-  if (unknown_argument) {
+  // A misspelt option may leave a required one missing: the misspelling is what the user wants to hear about.
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) || dynamic_cast<const CLI::RequiredError*>(&error)) {
     for (std::size_t i = used; i < arguments.size(); ++i) {
       const std::string name = arguments[i].substr(0, arguments[i].find('='));
       if (name.starts_with("--") && std::find(names.begin(), names.end(), name) == names.end()) {

@@ -39,7 +39,7 @@ void add_data(CLI::App& program) {
 
   CLI::App* corruption = data->add_subcommand("charcorruption", "The first pretraining examples, as input x and target y");
   corruption->add_option("CORPUS", *corpus_path, "Pretraining corpus")->required();
-  corruption->add_option("--seed", *seed, "Other draws of truncation and span")->capture_default_str();
+  add_seed(*corruption, *seed, "Other draws of truncation and span");
   add_examples(*corruption, "  gradus data charcorruption wiki.txt\n  gradus data charcorruption wiki.txt --seed 7");
   corruption->callback([=] {
     const tasks::Corpus corpus = tasks::load_corpus(*corpus_path);

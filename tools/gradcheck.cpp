@@ -22,6 +22,7 @@ void run_gradcheck(const GradcheckCommandOptions& options) {
   }
   if (options.all == !options.op.empty()) fail<UsageError>("either --op NAME or --all is needed; --list shows the names");
   const std::vector<const OpSpec*> ops = options.all ? all_ops() : std::vector{&find_op(options.op)};
+  require_json_writable(options.json);
   testing::GradcheckOptions check;
   check.seed = options.seed;
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
@@ -50,7 +51,7 @@ void add_gradcheck(CLI::App& program) {
   command->add_option("--op", options->op, "One op")->type_name("NAME");
   command->add_flag("--all", options->all, "Every op");
   command->add_flag("--list", options->list, "Names and summaries of all ops");
-  command->add_option("--seed", options->seed, "Other cotangents and directions")->capture_default_str();
+  add_seed(*command, options->seed, "Other cotangents and directions");
   command->add_option("--json", options->json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");
   add_examples(*command, "  gradus gradcheck --op layer_norm\n  gradus gradcheck --all --seed 7\n  gradus gradcheck --list");
   command->callback([options] { run_gradcheck(*options); });

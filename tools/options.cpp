@@ -18,11 +18,12 @@ DType CommonOptions::apply() const {
   const DType type = dtype_from_string(dtype);
   if (type != DType::f32 && type != DType::f64) fail<UsageError>("--dtype {}: this build computes in f32 and f64 on the CPU", dtype);
   train::progress_mode_from_string(progress);
+  require_json_writable(json);
   return type;
 }
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
-  command.add_option("--seed", options.seed, "Initial values, data order, corruption and dropout all follow from it")->capture_default_str();
+  add_seed(command, options.seed, "Initial values, data order, corruption and dropout all follow from it");
   command.add_option("--threads", options.threads, "CPU threads; 0 for all. Results do not depend on it")->capture_default_str();
   command.add_option("--dtype", options.dtype, "f32 or f64")->capture_default_str();
   command.add_option("--device", options.device, "auto or cpu")->capture_default_str();
@@ -42,7 +43,8 @@ void print_config(const CLI::App& command) {
     if (option->get_lnames().empty() || option->get_name() == "--help") continue;
     const std::string name = option->get_name();
     const auto origin = option_origins().find(name);
-    const std::string value = option->count() > 0 ? option->results().back() : option->get_default_str();
+    const bool is_flag = option->get_expected_max() == 0;
+    const std::string value = option->count() > 0 ? option->results().back() : is_flag ? "false" : option->get_default_str();
     std::cout << fmt::format("{} = {}  ({})\n", name.substr(2), value, origin == option_origins().end() ? "default" : origin->second);
   }
 }
@@ -61,9 +63,22 @@ CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_
           }
         } catch (const std::exception&) {
         }
-        throw CLI::ValidationError(name, fmt::format("'{}' is not a whole number", text));
+        throw CLI::ValidationError(fmt::format("'{}' is not a whole number", text));
       })
       ->capture_default_str();
+}
+
+CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help) {
+  return command.add_option("--seed", seed, help)
+      ->check([](const std::string& text) {
+        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string() : fmt::format("'{}' is not a whole number from 0 on", text);
+      }, "")
+      ->capture_default_str();
+}
+
+void require_json_writable(const std::string& path) {
+  if (!path.empty() && path != "-") io::require_writable(path);
 }
 
 void write_json(const std::string& path, const nlohmann::ordered_json& json) {

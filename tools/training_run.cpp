@@ -17,7 +17,7 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   command.add_option("--reading_params_path", options.reading_params_path, "Model to start from")->type_name("FILE");
   command.add_option("--pretrain_lr", options.pretrain_lr, "Peak learning rate of pretraining")->capture_default_str();
   command.add_option("--finetune_lr", options.finetune_lr, "Peak learning rate of finetuning")->capture_default_str();
-  command.add_option("--tb_expt_name", options.tb_expt_name, "Accepted for the assignment's scripts; names nothing here");
+  command.add_option("--tb_expt_name", options.tb_expt_name, "Accepted for the assignment's scripts; names nothing here")->capture_default_str();
   add_integer(command, "--max_epochs", options.max_epochs, "0 for the assignment's: 650 to pretrain, 75 or 10 to finetune");
   add_integer(command, "--batch_size", options.batch_size, "0 for the assignment's: 128 to pretrain, 256 to finetune");
   add_integer(command, "--edition", options.edition, "Course edition whose schedule and lengths are used: 2021 to 2024");
@@ -47,6 +47,8 @@ void check_training_options(const TrainingRunOptions& options) {
   if (options.batch_size < 0) fail<UsageError>("--batch_size must not be negative, not {}", options.batch_size);
   if (options.edition < 2021 || options.edition > 2024) fail<UsageError>("--edition must be 2021, 2022, 2023 or 2024, not {}", options.edition);
   if (options.warmup_tokens < 0 || options.final_tokens < 0) fail<UsageError>("--warmup_tokens and --final_tokens must not be negative");
+  if (options.checkpoint_every < 0) fail<UsageError>("--checkpoint_every must not be negative, not {}", options.checkpoint_every);
+  if (!(options.checkpoint_seconds > 0)) fail<UsageError>("--checkpoint_seconds must be positive, not {}", options.checkpoint_seconds);
   if (options.resume && options.force) fail<UsageError>("--resume and --force contradict each other");
   for (double rate : {options.pretrain_lr, options.finetune_lr}) {
     if (!(rate > 0 && rate < 1e3)) fail<UsageError>("a learning rate must be positive, not {}", rate);
