@@ -1,0 +1,396 @@
+// Span corruption, birthplace questions, greedy answers and their score.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "framework/base/error.h"
+#include "framework/data/utf8.h"
+#include "framework/io/files.h"
+#include "framework/tensor/creation.h"
+#include "tasks/birthplace/evaluation.h"
+#include "tasks/span_corruption/span_corruption.h"
+#include "tests/temporary_folder.h"
+
+using namespace gradus;
+using data::Vocabulary;
+using Ids = std::vector<std::int64_t>;
+
+namespace {
+
+template <class E, class Body>
+std::string message_of(Body&& body) {
+  try {
+    body();
+  } catch (const E& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+struct Files : TemporaryFolder {
+  std::string write(const std::string& name, const std::string& text) const {
+    io::write_file_atomically(*this / name, text);
+    return *this / name;
+  }
+};
+
+std::string text_of(const Vocabulary& vocabulary, const Ids& ids) { return data::encode_utf8(vocabulary.decode(ids)); }
+
+std::string repeated(const std::string& text, int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += text;
+  return all;
+}
+
+/// A corrupted document taken apart again.
+struct Taken {
+  Ids prefix, suffix, span;
+  std::int64_t size() const { return static_cast<std::int64_t>(prefix.size() + suffix.size() + span.size()); }
+  Ids document() const {
+    Ids whole = prefix;
+    whole.insert(whole.end(), span.begin(), span.end());
+    whole.insert(whole.end(), suffix.begin(), suffix.end());
+    return whole;
+  }
+};
+
+Taken take_apart(const data::Example& example) {
+  Ids ids = example.input;
+  ids.push_back(example.target.back());
+  const bool shifted = Ids(ids.begin() + 1, ids.end()) == example.target, two_marks = std::count(ids.begin(), ids.end(), Vocabulary::mask) == 2;
+  REQUIRE((shifted && two_marks));
+  const auto first = std::find(ids.begin(), ids.end(), Vocabulary::mask), second = std::find(first + 1, ids.end(), Vocabulary::mask);
+  const auto end = std::find(second, ids.end(), Vocabulary::pad);
+  const bool only_pad_follows = std::count(end, ids.end(), Vocabulary::pad) == ids.end() - end;
+  REQUIRE(only_pad_follows);
+  return {{ids.begin(), first}, {first + 1, second}, {second + 1, end}};
+}
+
+Ids counting_document(std::int64_t size) {
+  Ids ids;
+  for (std::int64_t i = 0; i < size; ++i) ids.push_back(2 + i);
+  return ids;
+}
+
+/// A model whose next character is a function of the last one alone: `next` maps each id to its successor.
+std::unique_ptr<models::Gpt> chain_model(const Vocabulary& vocabulary, const std::map<std::int64_t, std::int64_t>& next, std::int64_t block_size = 48) {
+  const std::int64_t count = vocabulary.size();
+  auto model = std::make_unique<models::Gpt>(
+      models::GptConfig{.vocabulary_size = count, .block_size = block_size, .layers = 1, .heads = 1, .width = count, .dropout = {}}, 0);
+  for (const auto& [name, tensor] : model->named_parameters()) {
+    auto* values = tensor.mutable_data<float>();
+    const bool is_gain = name == "ln_f.weight";
+    std::fill(values, values + tensor.numel(), is_gain ? 1.0f : 0.0f);
+    if (name == "tok_emb.weight") {
+      for (std::int64_t id = 0; id < count; ++id) values[id * count + id] = 1;
+    }
+    if (name == "head.weight") {
+      for (const auto& [from, to] : next) values[to * count + from] = 1;
+    }
+  }
+  return model;
+}
+
+/// The chain that says `text` after each character's predecessor; each character may occur once.
+std::map<std::int64_t, std::int64_t> chain(const Vocabulary& vocabulary, const std::u32string& text) {
+  std::map<std::int64_t, std::int64_t> next;
+  const Ids ids = [&] {
+    Ids all;
+    for (char32_t c : text) all.push_back(static_cast<std::int64_t>(vocabulary.characters().find(c)));
+    return all;
+  }();
+  for (std::size_t i = 0; i + 1 < ids.size(); ++i) next[ids[i]] = ids[i + 1];
+  return next;
+}
+
+/// A model with large random weights: its answers depend on everything that it sees.
+std::unique_ptr<models::Gpt> random_model(std::int64_t vocabulary_size, std::int64_t block_size) {
+  auto model = std::make_unique<models::Gpt>(
+      models::GptConfig{.vocabulary_size = vocabulary_size, .block_size = block_size, .layers = 2, .heads = 2, .width = 16, .dropout = {}}, 5);
+  Generator generator(11);
+  for (const auto& [name, tensor] : model->named_parameters()) {
+    if (name.ends_with("bias") || name.find("ln") != std::string::npos) continue;
+    const std::vector<double> values = random_normal(tensor.shape(), generator, DType::f64, 0, name == "tok_emb.weight" ? 1.0 : 0.4).to_vector<double>();
+    std::copy(values.begin(), values.end(), tensor.mutable_data<float>());
+  }
+  return model;
+}
+
+}  // namespace
+
+TEST_CASE("a corpus is split at newlines, the empty end included") {
+  const Files files;
+  const tasks::Corpus corpus = tasks::load_corpus(files.write("corpus", "bé a\n\nab\n"));
+  CHECK(corpus.summary() == "data has 9 characters, 7 unique.");
+  CHECK(data::encode_utf8(corpus.vocabulary.characters()) == "□⁇\n abé");
+  REQUIRE(corpus.documents.size() == 4);
+  CHECK(corpus.documents[0] == Ids{5, 6, 3, 4});
+  CHECK(corpus.documents[1].empty());
+  CHECK(corpus.documents[2] == Ids{4, 5});
+  CHECK(corpus.documents[3].empty());
+  CHECK(tasks::load_corpus(files.write("corpus", "a\nb")).documents.size() == 2);
+}
+
+TEST_CASE("a corpus that cannot be used is refused with its place") {
+  const Files files;
+  const auto refusal = [&](const std::string& text) {
+    const std::string path = files.write("corpus", text), message = message_of<DataError>([&] { tasks::load_corpus(path); });
+    return message.starts_with(path) ? message.substr(path.size()) : message;
+  };
+  CHECK(refusal("") == ": the corpus is empty");
+  CHECK(refusal("a\nb\xff") == ": line 2: invalid UTF-8 at byte 3");
+  CHECK(refusal("a\n\nb □") == ": line 3: the text holds the reserved character '□' (U+25A1)");
+  CHECK(refusal("⁇") == ": line 1: the text holds the reserved character '⁇' (U+2047)");
+}
+
+TEST_CASE("a corrupted document is the beginning of the document with a span moved to the end") {
+  const tasks::CorruptionRules rules = tasks::assignment_rules(128, 127);
+  CHECK(rules.longest_truncation == 112);
+  const Ids document = counting_document(200);
+  std::map<std::int64_t, int> sizes;
+  std::map<std::int64_t, std::set<std::int64_t>> spans, starts;
+  double share = 0;
+  constexpr int draws = 40000;
+  for (int stream = 0; stream < draws; ++stream) {
+    const data::Example example = tasks::corrupt(document, rules, 7, stream);
+    REQUIRE(example.input.size() == 127);
+    const Taken taken = take_apart(example);
+    const std::int64_t size = taken.size(), span = static_cast<std::int64_t>(taken.span.size());
+    REQUIRE(taken.document() == Ids(document.begin(), document.begin() + size));
+    ++sizes[size];
+    spans[size].insert(span);
+    if (size == 4) starts[size].insert(static_cast<std::int64_t>(taken.prefix.size()));
+    share += static_cast<double>(span) / static_cast<double>(size) / draws;
+  }
+  // Every length from 4 to 112 comes, about equally often: 40000 / 109 = 367 times, standard deviation 19.
+  CHECK(sizes.size() == 109);
+  CHECK(sizes.begin()->first == 4);
+  CHECK(sizes.rbegin()->first == 112);
+  for (const auto& [size, count] : sizes) CHECK_MESSAGE(std::abs(count - 367) < 100, size, " characters came ", count, " times");
+  // An eighth to three eighths, a quarter in the mean, and at least one character.
+  CHECK(share == doctest::Approx(0.25).epsilon(0.02));
+  for (const auto& [size, lengths] : spans) {
+    CHECK(*lengths.begin() >= 1);
+    CHECK(static_cast<double>(*lengths.begin()) >= 0.125 * static_cast<double>(size) - 0.5);
+    CHECK(static_cast<double>(*lengths.rbegin()) <= 0.375 * static_cast<double>(size) + 0.5);
+  }
+  CHECK(*spans[112].begin() == 14);
+  CHECK(*spans[112].rbegin() == 42);
+  CHECK(starts[4] == std::set<std::int64_t>{0, 1, 2, 3});
+}
+
+TEST_CASE("short documents stay whole and the empty one is two marks") {
+  const tasks::CorruptionRules rules = tasks::assignment_rules(128, 127);
+  for (std::int64_t size : {1, 2, 3, 5, 40}) {
+    const Ids document = counting_document(size);
+    int whole = 0;
+    for (int stream = 0; stream < 500; ++stream) {
+      const Taken taken = take_apart(tasks::corrupt(document, rules, 1, stream));
+      CHECK(!taken.span.empty());
+      CHECK(static_cast<double>(taken.span.size()) <= 0.375 * static_cast<double>(taken.size()) + 1);
+      whole += taken.size() == size;
+    }
+    if (size <= 4) CHECK(whole == 500);
+    if (size == 40) CHECK(whole > 250);
+  }
+  for (int stream = 0; stream < 50; ++stream) {
+    Ids expected(127, Vocabulary::pad);
+    expected[0] = expected[1] = Vocabulary::mask;
+    const data::Example example = tasks::corrupt({}, rules, 1, stream);
+    CHECK(example.input == expected);
+    expected[1] = Vocabulary::pad;
+    CHECK(example.target == expected);
+  }
+}
+
+TEST_CASE("span corruption is a pure function of seed, epoch and document") {
+  const Files files;
+  std::string text;
+  for (int line = 0; line < 9; ++line) text += repeated("line " + std::to_string(line) + " of the corpus. ", 3) + "\n";
+  const tasks::Corpus corpus = tasks::load_corpus(files.write("corpus", text));
+  REQUIRE(corpus.documents.size() == 10);
+  const tasks::CorruptionRules rules = tasks::assignment_rules(64, 63);
+  const tasks::SpanCorruption source(corpus, rules, 4, 3), again(corpus, rules, 4, 3), other_seed(corpus, rules, 4, 4);
+  CHECK(source.batches_per_epoch() == 3);
+  CHECK(source.counted_tokens_per_epoch() == 10 * 63);
+
+  std::set<Ids> seen;
+  for (std::int64_t epoch = 0; epoch < 20; ++epoch) {
+    // Asked for in another order than before, an example is the same.
+    CHECK(again.example(19 - epoch, 5).input == source.example(19 - epoch, 5).input);
+    seen.insert(source.example(epoch, 5).input);
+  }
+  CHECK(seen.size() > 15);
+  CHECK(other_seed.example(0, 5).input != source.example(0, 5).input);
+
+  for (std::int64_t index = 0; index < 3; ++index) {
+    const data::Batch batch = source.batch(2, index);
+    const std::int64_t rows = index == 2 ? 2 : 4, columns = batch.inputs.size(1);
+    REQUIRE(batch.inputs.size(0) == rows);
+    CHECK(batch.counted_tokens == rows * 63);
+    const Ids inputs = batch.inputs.to_vector<std::int64_t>(), targets = batch.targets.to_vector<std::int64_t>();
+    for (std::int64_t row = 0; row < rows; ++row) {
+      data::Example example = source.example(2, 4 * index + row);
+      CHECK(std::all_of(example.target.begin() + columns, example.target.end(), [](std::int64_t id) { return id == Vocabulary::pad; }));
+      example.input.resize(columns);
+      example.target.resize(columns);
+      CHECK(Ids(inputs.begin() + row * columns, inputs.begin() + (row + 1) * columns) == example.input);
+      CHECK(Ids(targets.begin() + row * columns, targets.begin() + (row + 1) * columns) == example.target);
+    }
+  }
+  CHECK(message_of<UsageError>([&] { tasks::SpanCorruption(corpus, rules, 0, 3); }) == "batch_size must be at least 1, not 0");
+  CHECK(message_of<UsageError>([&] { tasks::assignment_rules(7, 6); }) == "block_size must be at least 8 to hold a corrupted document, not 7");
+}
+
+TEST_CASE("the two editions differ by one id") {
+  for (std::int64_t length : {127, 128}) {
+    const data::Example example = tasks::corrupt(counting_document(150), tasks::assignment_rules(128, length), 1, 2);
+    CHECK(static_cast<std::int64_t>(example.input.size()) == length);
+    CHECK(static_cast<std::int64_t>(example.target.size()) == length);
+  }
+}
+
+TEST_CASE("batches are consecutive lines, or a shuffle that differs in every epoch") {
+  CHECK(tasks::batch_items(10, 4, 0, false, 1, 0) == Ids{0, 1, 2, 3});
+  CHECK(tasks::batch_items(10, 4, 2, false, 1, 5) == Ids{8, 9});
+  std::set<Ids> orders;
+  for (std::int64_t epoch = 0; epoch < 5; ++epoch) {
+    Ids order;
+    for (std::int64_t index = 0; index < 3; ++index) {
+      const Ids items = tasks::batch_items(10, 4, index, true, 1, epoch);
+      CHECK(items == tasks::batch_items(10, 4, index, true, 1, epoch));
+      order.insert(order.end(), items.begin(), items.end());
+    }
+    orders.insert(order);
+    std::sort(order.begin(), order.end());
+    CHECK(order == Ids{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  }
+  CHECK(orders.size() == 5);
+}
+
+TEST_CASE("a name example predicts the first mark, the place and the closing mark") {
+  const std::u32string question = U"Where was Khatchig Mouradian born?", place = U"Lebanon";
+  const Vocabulary vocabulary = Vocabulary::from_text(question + place, "test");
+  const data::Example example = tasks::name_example({question, place, 1}, vocabulary, 127, "names");
+  CHECK(text_of(vocabulary, example.input) == "Where was Khatchig Mouradian born?⁇Lebanon⁇" + repeated("□", 84));
+  CHECK(text_of(vocabulary, example.target) == repeated("□", 33) + "⁇Lebanon⁇" + repeated("□", 85));
+  CHECK(example.input.size() == 127);
+  CHECK(example.target.size() == 127);
+  // 34 + 1 + 7 + 1 characters just fit where x and y have 42.
+  CHECK(text_of(vocabulary, tasks::name_example({question, place, 1}, vocabulary, 42, "names").target) == repeated("□", 33) + "⁇Lebanon⁇");
+  CHECK(message_of<DataError>([&] { tasks::name_example({question, place, 8}, vocabulary, 41, "names"); }) ==
+        "names: line 8: question and place need 43 characters, 42 are there");
+  CHECK(message_of<DataError>([&] { tasks::name_example({U"", place, 3}, vocabulary, 127, "names"); }) == "names: line 3: the question is empty");
+  CHECK(message_of<DataError>([&] { tasks::name_example({U"Where ß", place, 4}, vocabulary, 127, "names"); }) ==
+        "names: line 4: the character 'ß' (U+00DF) is not in the vocabulary");
+}
+
+TEST_CASE("question files") {
+  const Files files;
+  const std::string path = files.write("q.tsv", "Where was Cornélie born?\tParis\r\nWho?\t Oslo \n");
+  const std::vector<tasks::Question> reduced = tasks::load_questions(path, true, true), raw = tasks::load_questions(path, false, true);
+  REQUIRE(reduced.size() == 2);
+  CHECK(reduced[0].text == U"Where was Cornlie born?");
+  CHECK(raw[0].text == U"Where was Cornélie born?");
+  CHECK(raw[0].place == U"Paris");
+  CHECK(raw[1].place == U"Oslo");
+  CHECK(raw[1].line == 2);
+
+  const std::string without = files.write("inputs.tsv", "Who?\nWhere?");
+  REQUIRE(tasks::load_questions(without, false, false).size() == 2);
+  CHECK(tasks::load_questions(without, false, false)[1].place.empty());
+  const auto refusal = [&](const std::string& text) {
+    const std::string bad = files.write("bad.tsv", text), message = message_of<DataError>([&] { tasks::load_questions(bad, true, true); });
+    return message.starts_with(bad) ? message.substr(bad.size()) : message;
+  };
+  CHECK(refusal("") == ": no questions in the file");
+  CHECK(refusal("a\tb\nno tab\n") == ": line 2: no tab between question and place: 'no tab'");
+  CHECK(refusal("a\tb\tc\n") == ": line 1: more than one tab");
+  CHECK(refusal("a\tb\n\xc3") == ": line 2: invalid UTF-8 at byte 4");
+}
+
+TEST_CASE("names come in file order with a short last batch") {
+  const Files files;
+  const std::string path = files.write("q.tsv", "Who is A?\tRome\nWho is B?\tOslo\nWho is C?\tBern\n");
+  const Vocabulary vocabulary = Vocabulary::from_text(U"Who is A?B?C?RomeOsloBern", "test");
+  const tasks::Names source(path, vocabulary, 31, 2, 0);
+  CHECK(source.batches_per_epoch() == 2);
+  CHECK(source.counted_tokens_per_epoch() == 3 * 31);
+  const data::Batch last = source.batch(4, 1);
+  CHECK(last.inputs.shape() == Shape{1, 15});
+  CHECK(last.counted_tokens == 31);
+  CHECK(text_of(vocabulary, last.inputs.to_vector<std::int64_t>()) == "Who is C?⁇Bern⁇");
+  CHECK(text_of(vocabulary, last.targets.to_vector<std::int64_t>()) == "□□□□□□□□⁇Bern⁇□");
+}
+
+TEST_CASE("questions answered together are answered as one at a time") {
+  constexpr std::int64_t vocabulary_size = 30, block_size = 24, count = 32;
+  const auto model = random_model(vocabulary_size, block_size);
+  Generator generator(2);
+  std::vector<Ids> prompts;
+  // More of one length than go through the model at once, and prompts longer than the model's block.
+  for (std::int64_t i = 0; i < 100; ++i) {
+    const std::int64_t length = i < 70 ? 9 : 1 + (i * 7) % 29;
+    prompts.push_back(random_integers({length}, generator, 2, vocabulary_size - 1).to_vector<std::int64_t>());
+  }
+  REQUIRE(model->is_training());
+  std::int64_t reported = 0;
+  const std::vector<Ids> together = tasks::decode_greedily(*model, prompts, count, [&](std::int64_t done) { reported = done; });
+  CHECK(model->is_training());
+  CHECK(reported == 100);
+  std::set<Ids> continuations;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    CHECK(together[i].size() == prompts[i].size() + count);
+    CHECK(std::equal(prompts[i].begin(), prompts[i].end(), together[i].begin()));
+    CHECK(tasks::decode_greedily(*model, {prompts[i]}, count)[0] == together[i]);
+    continuations.insert({together[i].end() - count, together[i].end()});
+  }
+  CHECK(continuations.size() > 20);
+  CHECK(message_of<DataError>([&] { tasks::decode_greedily(*model, {{}}, count); }) == "an empty prompt cannot be continued");
+}
+
+TEST_CASE("the answer stands between the marks, or is all 32 characters") {
+  const Vocabulary vocabulary = Vocabulary::from_text(U"Who? Rome\n", "test");
+  const auto answer = [&](const std::u32string& said) {
+    const auto model = chain_model(vocabulary, chain(vocabulary, said));
+    return tasks::answer_questions(*model, vocabulary, {{U"Who?", U"Rome", 1}, {U"Who", U"", 2}}, "q");
+  };
+  const std::vector<std::u32string> closed = answer(U"⁇Rome⁇");
+  CHECK(closed == std::vector<std::u32string>{U"Rome", U"Rome"});
+  const std::vector<std::u32string> open = answer(U"⁇Rm\nR");
+  CHECK(open[0].size() == 32);
+  CHECK(open[0].starts_with(U"Rm\nRm\nR"));
+  CHECK(answer(U"⁇Re□⁇")[0] == U"Re□");
+  CHECK(answer(U"⁇⁇")[0].empty());
+
+  const auto model = chain_model(vocabulary, {});
+  CHECK(message_of<DataError>([&] { tasks::answer_questions(*model, vocabulary, {{U"Who?", U"", 1}, {U"Whé?", U"", 2}}, "q.tsv"); }) ==
+        "q.tsv: line 2: the character 'é' (U+00E9) is not in the vocabulary");
+}
+
+TEST_CASE("predictions are one a line even where the model says a newline") {
+  const Files files;
+  tasks::write_predictions(files / "out", {U"Rome", U"", U"a\nb□", U"São"});
+  CHECK(io::read_file(files / "out") == "Rome\n\na\u2424b□\nSão\n");
+}
+
+TEST_CASE("the score is printed as Python prints it") {
+  const auto line = [](std::int64_t correct, std::int64_t total) { return tasks::Score{correct, total}.course_line(); };
+  CHECK(line(25, 500) == "Correct: 25.0 out of 500.0: 5.0%");
+  CHECK(line(58, 500) == "Correct: 58.0 out of 500.0: 11.600000000000001%");
+  CHECK(line(0, 500) == "Correct: 0.0 out of 500.0: 0.0%");
+  CHECK(line(1, 3) == "Correct: 1.0 out of 3.0: 33.33333333333333%");
+  CHECK(line(500, 500) == "Correct: 500.0 out of 500.0: 100.0%");
+  const auto [low, high] = tasks::Score{25, 500}.interval();
+  CHECK(low == doctest::Approx(3.4093745243849436));
+  CHECK(high == doctest::Approx(7.276816117154759));
+  CHECK(tasks::Score{0, 10}.interval().first == 0);
+
+  const std::vector<tasks::Question> questions = {{U"a", U"Rome", 1}, {U"b", U"Oslo", 2}, {U"c", U"", 3}};
+  const tasks::Score score = tasks::score_answers(questions, {U"Rome", U"oslo", U""});
+  CHECK(score.correct == 1);
+  CHECK(score.total == 3);
+  CHECK_THROWS_AS(tasks::score_answers(questions, {U"Rome"}), ContractError);
+}
