@@ -16,7 +16,7 @@ void add_world(CLI::App& program) {
   add_integer(*command, "--places", settings->places, "Places, at most 24");
   add_integer(*command, "--fewest_documents", settings->fewest_documents, "Documents about a person, at least");
   add_integer(*command, "--most_documents", settings->most_documents, "Documents about a person, at most");
-  command->add_option("--seed", settings->seed, "Another world")->capture_default_str();
+  add_seed(*command, settings->seed, "Another world");
   add_examples(*command, "  gradus world demo-world\n  gradus world big-world --train_people 1000 --held_out_people 500 --seed 7");
   command->callback([=] {
     tasks::write_world(tasks::make_world(*settings), *folder);
