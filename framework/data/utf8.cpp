@@ -48,7 +48,7 @@ std::string encode_utf8(std::u32string_view characters) {
 }
 
 std::string describe_character(char32_t character) {
-  if (character < 0x20 || character == 0x7F) return fmt::format("U+{:04X}", static_cast<std::uint32_t>(character));
+  if (character < 0x20 || (character >= 0x7F && character < 0xA0)) return fmt::format("U+{:04X}", static_cast<std::uint32_t>(character));
   return fmt::format("'{}' (U+{:04X})", encode_utf8(character), static_cast<std::uint32_t>(character));
 }
 

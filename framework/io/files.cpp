@@ -8,7 +8,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "framework/base/error.h"
 
@@ -17,49 +16,83 @@ namespace {
 
 std::string reason() { return std::strerror(errno); }
 
-/// Flushes a file or folder to the disk.
-void sync_path(const std::string& path, int flags) {
-  const int descriptor = ::open(path.c_str(), flags);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
-}
+/// Closes itself; -1 where opening failed, errno says why.
+class Descriptor {
+ public:
+  Descriptor(const std::string& path, int flags) : number_(::open(path.c_str(), flags | O_CLOEXEC)) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  operator int() const { return number_; }
+
+ private:
+  int number_;
+};
 
 std::string folder_of(const std::string& path) {
   const std::string folder = std::filesystem::path(path).parent_path();
   return folder.empty() ? "." : folder;
 }
 
+bool is_folder(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_directory(path, ignored);
+}
+
+/// Why no file can be put at `path` whatever its folder allows; empty where nothing or a file is there. A device or pipe
+/// would be replaced by the rename, /dev/null included.
+std::string obstacle(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return errno == ENOENT ? "" : "cannot be written: " + reason();
+  if (S_ISDIR(info.st_mode)) return "is a folder, a file cannot be written there";
+  return S_ISREG(info.st_mode) ? "" : "is not a regular file";
+}
+
 }  // namespace
 
 std::string read_file(const std::string& path) {
+  const Descriptor file(path, O_RDONLY);
   struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) fail<DataError>("{}: cannot be read: {}", path, reason());
+  if (file < 0 || ::fstat(file, &info) != 0) fail<DataError>("{}: cannot be read: {}", path, reason());
   if (S_ISDIR(info.st_mode)) fail<DataError>("{}: is a folder, a file was expected", path);
-  std::ifstream file(path, std::ios::binary);
-  if (!file) fail<DataError>("{}: cannot be read: {}", path, reason());
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  if (file.bad()) fail<DataError>("{}: cannot be read to its end: {}", path, reason());
-  return std::move(bytes).str();
+  std::string bytes;
+  for (std::size_t used = 0;;) {  // a pipe does not know its size, and a file may grow meanwhile
+    const std::size_t expected = static_cast<std::size_t>(info.st_size) + 1;
+    bytes.resize(used < expected ? expected : 2 * used);
+    const ssize_t count = ::read(file, bytes.data() + used, bytes.size() - used);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail<DataError>("{}: cannot be read: {}", path, reason());
+    used += static_cast<std::size_t>(count);
+    if (count == 0) {
+      bytes.resize(used);
+      return bytes;
+    }
+  }
 }
 
 void write_file_atomically(const std::string& path, const std::function<void(std::ostream&)>& write) {
-  if (std::filesystem::is_directory(path)) fail<DataError>("{}: is a folder, a file cannot be written there", path);
+  if (const std::string why = obstacle(path); !why.empty()) fail<DataError>("{}: {}", path, why);
+  const auto check = [&](bool good) {
+    if (!good) fail<DataError>("{}: cannot be written: {}", path, reason());
+  };
   const std::string temporary = fmt::format("{}.{}.partial", path, ::getpid());
   try {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-    if (!file) fail<DataError>("{}: cannot be written: {}", path, reason());
+    check(file.is_open());
     write(file);
     file.close();
-    if (!file) fail<DataError>("{}: cannot be written: {}", path, reason());
-    sync_path(temporary, O_RDONLY);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) fail<DataError>("{}: cannot be written: {}", path, reason());
-    sync_path(folder_of(path), O_RDONLY | O_DIRECTORY);
+    check(file.good());
+    const Descriptor written(temporary, O_RDONLY);
+    check(written >= 0 && ::fsync(written) == 0);
+    check(::rename(temporary.c_str(), path.c_str()) == 0);
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
   }
+  const Descriptor folder(folder_of(path), O_RDONLY | O_DIRECTORY);
+  if (folder >= 0) ::fsync(folder);  // not every file system can: the file is complete either way
 }
 
 void write_file_atomically(const std::string& path, std::string_view bytes) {
@@ -69,8 +102,8 @@ void write_file_atomically(const std::string& path, std::string_view bytes) {
 void require_writable(const std::string& path) {
   const std::string folder = folder_of(path);
   if (path.empty()) fail<UsageError>("an output path must not be empty");
-  if (!std::filesystem::is_directory(folder)) fail<UsageError>("{}: the folder {} does not exist", path, folder);
-  if (std::filesystem::is_directory(path)) fail<UsageError>("{}: is a folder, a file name was expected", path);
+  if (!is_folder(folder)) fail<UsageError>("{}: the folder {} does not exist", path, folder);
+  if (const std::string why = obstacle(path); !why.empty()) fail<UsageError>("{}: {}", path, why);
   if (::access(folder.c_str(), W_OK) != 0) fail<UsageError>("{}: the folder {} cannot be written to: {}", path, folder, reason());
 }
 

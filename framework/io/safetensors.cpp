@@ -15,7 +15,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors files are little endian");
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 constexpr const char* checksum_key = "checksum";
 constexpr std::uint64_t fnv_start = 0xcbf29ce484222325u, fnv_prime = 0x100000001b3u;
 
@@ -39,6 +39,39 @@ std::uint64_t fnv(std::uint64_t hash, const void* bytes, std::size_t count) {
 
 std::size_t byte_count(const Tensor& tensor) { return tensor.numel() * size_in_bytes(tensor.dtype()); }
 
+/// First reading of a header, in linear time: refuses what the second would swallow, names that are there twice and
+/// nesting without end.
+class HeaderCheck : public nlohmann::json_sax<Json> {
+ public:
+  explicit HeaderCheck(const std::string& path) : path_(path) {}
+  bool start_object(std::size_t) override { return open(); }
+  bool start_array(std::size_t) override { return open(); }
+  bool end_object() override { return --depth_ >= 0; }
+  bool end_array() override { return --depth_ >= 0; }
+  bool key(string_t& name) override {
+    if (depth_ == 1 && !names_.insert(name).second) fail<DataError>("{}: the tensor '{}' is there twice", path_, name);
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override { return false; }
+
+ private:
+  bool open() {
+    constexpr int deepest = 3;  // {"name": {"shape": [
+    if (++depth_ > deepest) fail<DataError>("{}: not a safetensors file: its header is nested too deeply", path_);
+    return true;
+  }
+  const std::string& path_;
+  std::set<std::string> names_;
+  int depth_ = 0;
+};
+
 /// Everything that can be wrong with an entry of the header is checked before a byte is allocated.
 struct Entry {
   std::string name;
@@ -60,11 +93,12 @@ Entry parse_entry(const std::string& path, const std::string& name, const Json& 
   entry.dtype = known->first;
   if (value["shape"].size() > max_rank) damaged(fmt::format("has {} axes, at most {} are supported", value["shape"].size(), max_rank));
   std::uint64_t elements = 1;
-  bool overflow = false;
+  bool overflow = false, empty = false;
   for (const Json& size : value["shape"]) {
     if (!size.is_number_unsigned() || size.get<std::uint64_t>() > INT64_MAX) damaged("has an impossible shape " + value["shape"].dump());
     entry.shape.push_back(size.get<std::int64_t>());
-    overflow |= __builtin_mul_overflow(elements, size.get<std::uint64_t>(), &elements);
+    empty |= entry.shape.back() == 0;
+    overflow |= __builtin_mul_overflow(elements, static_cast<std::uint64_t>(std::max<std::int64_t>(entry.shape.back(), 1)), &elements);
   }
   for (const Json& offset : value["data_offsets"]) {
     if (!offset.is_number_unsigned()) damaged("has impossible offsets " + value["data_offsets"].dump());
@@ -75,7 +109,7 @@ Entry parse_entry(const std::string& path, const std::string& name, const Json& 
     damaged(fmt::format("lies at bytes {}..{}, but the file holds {} bytes of data: it is truncated or damaged", entry.begin, entry.end, data_size));
   }
   std::uint64_t bytes = 0;
-  overflow |= __builtin_mul_overflow(elements, static_cast<std::uint64_t>(size_in_bytes(entry.dtype)), &bytes);
+  overflow |= __builtin_mul_overflow(empty ? 0 : elements, static_cast<std::uint64_t>(size_in_bytes(entry.dtype)), &bytes);
   if (overflow || bytes != entry.end - entry.begin) {
     damaged(fmt::format("of shape {} {} does not fill its {} bytes", value["shape"].dump(), dtype, entry.end - entry.begin));
   }
@@ -107,19 +141,16 @@ SafetensorsFile read_safetensors(const std::string& path) {
   if (header_size > bytes.size() - 8) {
     fail<DataError>("{}: not a safetensors file, or truncated: a header of {} bytes is announced, {} bytes follow", path, header_size, bytes.size() - 8);
   }
-  std::set<std::string> names;
-  std::string duplicate;
   Json header;
   try {
-    header = Json::parse(bytes.begin() + 8, bytes.begin() + 8 + header_size, [&](int depth, Json::parse_event_t event, Json& parsed) {
-      if (depth == 1 && event == Json::parse_event_t::key && !names.insert(parsed.get<std::string>()).second) duplicate = parsed;
-      return true;
-    });
+    const auto begin = bytes.begin() + 8, end = begin + static_cast<std::ptrdiff_t>(header_size);
+    HeaderCheck check(path);
+    Json::sax_parse(begin, end, &check);
+    header = Json::parse(begin, end);
   } catch (const nlohmann::json::exception&) {
     fail<DataError>("{}: not a safetensors file: its header is not JSON", path);
   }
   if (!header.is_object()) fail<DataError>("{}: not a safetensors file: its header is not a JSON object", path);
-  if (!duplicate.empty()) fail<DataError>("{}: the tensor '{}' is there twice", path, duplicate);
 
   SafetensorsFile file;
   const char* data = bytes.data() + 8 + header_size;
@@ -148,6 +179,10 @@ SafetensorsFile read_safetensors(const std::string& path) {
     file.metadata.erase(found);
   }
   for (const Entry& entry : entries) {
+    const auto is_truth = [](char byte) { return byte == 0 || byte == 1; };
+    if (entry.dtype == DType::boolean && !std::all_of(data + entry.begin, data + entry.end, is_truth)) {
+      fail<DataError>("{}: tensor '{}' holds a byte that is neither 0 nor 1", path, entry.name);
+    }
     const Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
     if (entry.end > entry.begin) std::memcpy(tensor.bytes(), data + entry.begin, entry.end - entry.begin);
     file.tensors.emplace_back(entry.name, tensor);
@@ -157,9 +192,16 @@ SafetensorsFile read_safetensors(const std::string& path) {
 
 void write_safetensors(const std::string& path, const SafetensorsFile& file) {
   std::string data;
-  Json header = Json::object();
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
   header["__metadata__"] = Json::object();
-  for (const auto& [key, text] : file.metadata) header["__metadata__"][key] = text;
+  for (const auto& [key, text] : file.metadata) {
+    header["__metadata__"][key] = text;
+    try {
+      header["__metadata__"].back().dump();
+    } catch (const nlohmann::json::exception&) {
+      fail("{}: the metadata '{}' is not UTF-8", path, key);
+    }
+  }
   for (const auto& [name, tensor] : file.tensors) {
     if (header.contains(name)) fail("two tensors are named '{}'", name);
     const Tensor packed = cpu::contiguous(tensor);
