@@ -1,0 +1,461 @@
+// The program as its users meet it: what it prints, what it refuses, and the exit codes.
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/data/utf8.h"
+#include "framework/io/safetensors.h"
+#include "framework/tensor/creation.h"
+#include "tests/program.h"
+
+using namespace gradus;
+
+namespace {
+
+const std::string tiny = " --layers 1 --heads 2 --width 16 --block_size 96 --batch_size 8 --progress off";
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::int64_t line_count(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+void must_run(const TemporaryFolder& folder, const std::string& line) {
+  const Outcome outcome = run_program(folder, words(line));
+  REQUIRE_MESSAGE(outcome.status == 0, line, "\n", outcome.err);
+}
+
+/// A small invented world, models of it, and everything that a user could give by mistake.
+const TemporaryFolder& workplace() {
+  static TemporaryFolder folder;
+  static bool ready = false;
+  if (ready) return folder;
+  const auto write = [](const std::string& name, const std::string& text) { io::write_file_atomically(folder / name, text); };
+  must_run(folder, "world . --train_people 6 --held_out_people 6 --places 4");
+  must_run(folder, "pretrain vanilla corpus.txt --writing_params_path model --max_epochs 1" + tiny);
+
+  write("empty", "");
+  write("invalid", "one\ntwo\xff\n");
+  write("reserved", "one\ntwo ⁇\n");
+  write("other.txt", "Quite another corpus.\n");
+  write("no_tabs.tsv", "Where was A born?\n");
+  write("one_tab.tsv", "Where was A born?\tB\nWhere was C born?\n");
+  write("unknown.tsv", "Where was A born?\nWhere was ß born?\n");
+  write("long.tsv", "Where was " + std::string(100, 'a') + " born?\ta\n");
+  write("bad.json", "{\"seed\": ");
+  write("bad.conf", "seed = 1\nno equals sign\n");
+  write("foreign.conf", "sed = 1\n");
+  std::filesystem::create_directory(folder / "a_folder");
+
+  const std::string bytes = io::read_file(folder / "model");
+  write("model.truncated", bytes.substr(0, bytes.size() - 100));
+  write("model.header_only", bytes.substr(0, 60));
+  std::string flipped = bytes;
+  flipped[flipped.size() - 3] ^= 1;
+  write("model.flipped", flipped);
+  io::write_safetensors(folder / "foreign.safetensors", {{}, {{"weight", zeros({2, 3})}}});
+  const auto altered = [&](const std::string& name, const std::function<void(io::SafetensorsFile&)>& change) {
+    io::SafetensorsFile file = io::read_safetensors(folder / "model");
+    change(file);
+    io::write_safetensors(folder / name, file);
+  };
+  altered("model.rope", [](io::SafetensorsFile& file) { file.metadata["variant"] = "rope"; });
+  altered("model.no_config", [](io::SafetensorsFile& file) { file.metadata["config"] = "{}"; });
+  altered("model.smaller", [](io::SafetensorsFile& file) { file.tensors.pop_back(); });
+  altered("model.misshapen", [](io::SafetensorsFile& file) { file.tensors.front().second = zeros({1, 2}); });
+  write("damaged.checkpoint", bytes.substr(0, 500));
+  ready = true;
+  return folder;
+}
+
+struct Refusal {
+  std::string line;
+  int status;
+  std::string said;
+};
+
+/// One sentence, the right status, nothing half-written.
+void check_refusals(const std::vector<Refusal>& table) {
+  const TemporaryFolder& folder = workplace();
+  for (const Refusal& row : table) {
+    CAPTURE(row.line);
+    const std::vector<std::string> before = folder.names();
+    const Outcome outcome = run_program(folder, words(row.line));
+    CHECK(outcome.status == row.status);
+    CHECK(outcome.err.starts_with("gradus: "));
+    CHECK_MESSAGE(has(outcome.err, row.said), "it said: ", outcome.err);
+    CHECK(line_count(outcome.err) == 1);
+    std::vector<std::string> after = folder.names();
+    std::erase_if(after, [&](const std::string& name) { return name.starts_with(".") || std::find(before.begin(), before.end(), name) != before.end(); });
+    CHECK_MESSAGE(after.empty(), "it left ", after.empty() ? "" : after[0]);
+  }
+}
+
+const std::string pretrain = "pretrain vanilla corpus.txt --writing_params_path new --max_epochs 1";
+const std::string finetune = "finetune vanilla corpus.txt --writing_params_path new --max_epochs 1";
+const std::string evaluate = "evaluate vanilla corpus.txt --outputs_path new";
+
+}  // namespace
+
+TEST_CASE("misspelt commands and options are named, with what was meant") {
+  check_refusals({
+      {"pretrian", 2, "'gradus' has no subcommand 'pretrian' (did you mean pretrain?)"},
+      {"data charcoruption corpus.txt", 2, "'data' has no subcommand 'charcoruption' (did you mean charcorruption?)"},
+      {"xyzzy", 2, "'gradus' has no subcommand 'xyzzy'"},
+      {"--sed 3", 2, "unknown option --sed"},
+      {pretrain + " --sed 3", 2, "unknown option --sed (did you mean --seed?)"},
+      {pretrain + " --max-epoch=3", 2, "unknown option --max_epoch (did you mean --max_epochs?)"},
+      {"pretrain vanilla corpus.txt --writing_param_path new", 2, "unknown option --writing_param_path (did you mean --writing_params_path?)"},
+      {"pretrain --qqqqqqqq", 2, "unknown option --qqqqqqqq"},
+      {pretrain + " surplus", 2, "surplus"},
+      {"gradcheck --op layernorm", 2, "layernorm"},
+      {"gradcheck", 2, "--op"},
+  });
+}
+
+TEST_CASE("missing and contradictory arguments") {
+  check_refusals({
+      {"pretrain", 2, "VARIANT is required"},
+      {"pretrain vanilla", 2, "CORPUS is required"},
+      {"pretrain vanilla corpus.txt", 2, "--writing_params_path is needed"},
+      {"pretrain vanilla corpus.txt --writing_params_path", 2, "--writing_params_path"},
+      {pretrain + " --reading_params_path model", 2, "--reading_params_path: pretraining starts from new weights"},
+      {pretrain + " --resume --force", 2, "--resume and --force contradict each other"},
+      {"finetune vanilla corpus.txt --finetune_corpus_path train.tsv", 2, "--writing_params_path is needed"},
+      {finetune, 2, "--finetune_corpus_path is needed"},
+      {"evaluate vanilla corpus.txt --eval_corpus_path held_out.tsv --outputs_path new", 2, "--reading_params_path is needed"},
+      {evaluate + " --reading_params_path model", 2, "--eval_corpus_path is needed"},
+      {"evaluate vanilla corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv", 2, "--outputs_path is needed"},
+      {"inspect", 2, "FILE is required"},
+      {"data", 2, "subcommand is required"},
+      {"sample model", 2, "--prompt is required"},
+      {"sample model --prompt ''", 2, "--prompt must not be empty"},
+  });
+}
+
+TEST_CASE("values that cannot be used") {
+  check_refusals({
+      {"pretrain vanila corpus.txt --writing_params_path new", 2, "unknown variant 'vanila' (did you mean vanilla?)"},
+      {"pretrain perceiver corpus.txt --writing_params_path new", 2, "'perceiver' is not part of this version; it has: vanilla"},
+      {"finetune synthesizer corpus.txt --writing_params_path new --finetune_corpus_path train.tsv", 2, "'synthesizer' is not part of this version"},
+      {"evaluate rope corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new", 2, "'rope' is not part of this version"},
+      {pretrain + " --max_epochs -1", 2, "--max_epochs must not be negative, not -1"},
+      {pretrain + " --batch_size -4", 2, "--batch_size must not be negative, not -4"},
+      {pretrain + " --batch_size 1.5", 2, "--batch_size: '1.5' is not a whole number"},
+      {pretrain + " --batch_size many", 2, "--batch_size: 'many' is not a whole number"},
+      {pretrain + " --width -8", 2, "width must be at least 1, not -8"},
+      {pretrain + " --width 30", 2, "width 30 is not divisible by 8 heads"},
+      {pretrain + " --layers -1", 2, "layers must be at least"},
+      {pretrain + " --block_size -1", 2, "block_size must be at least"},
+      {pretrain + " --block_size 4", 2, "block_size must be at least 8"},
+      {pretrain + " --dropout 1.5", 2, "dropout must be in [0, 1), not 1.5"},
+      {pretrain + " --seed -1", 2, "--seed: '-1' is not a whole number"},
+      {pretrain + " --threads -2", 2, "--threads must be at least 1, not -2"},
+      {pretrain + " --threads two", 2, "--threads"},
+      {pretrain + " --dtype f16", 2, "unknown dtype 'f16'"},
+      {pretrain + " --dtype bf16", 2, "this build computes in f32 and f64"},
+      {pretrain + " --device tpu", 2, "unknown device 'tpu'"},
+      {pretrain + " --device cuda", 2, "not built with CUDA; it has: cpu"},
+      {pretrain + " --progress loud", 2, "unknown progress mode 'loud'"},
+      {pretrain + " --edition 1999", 2, "--edition must be 2021, 2022, 2023 or 2024, not 1999"},
+      {pretrain + " --decay none", 2, "unknown decay rule 'none'"},
+      {pretrain + " --pretrain_lr 0", 2, "a learning rate must be positive"},
+      {pretrain + " --pretrain_lr nan", 2, "a learning rate must be positive"},
+      {pretrain + " --pretrain_lr fast", 2, "--pretrain_lr"},
+      {pretrain + " --checkpoint_every -5", 2, "--checkpoint_every must not be negative, not -5"},
+      {pretrain + " --checkpoint_seconds 0", 2, "--checkpoint_seconds must be positive, not 0"},
+      {"sample model --prompt A --temperature -1", 2, "--temperature must not be negative"},
+      {"sample model --prompt A --max_new -1", 2, "must not be negative"},
+      {"world new --train_people -1", 2, "-1"},
+      {"world new --places 99", 2, "99"},
+      {"bench train --batch 0", 2, "must be at least 1"},
+  });
+}
+
+TEST_CASE("output paths are tried before the work begins") {
+  check_refusals({
+      {"pretrain vanilla corpus.txt --writing_params_path nowhere/new", 2, "nowhere/new: the folder nowhere does not exist"},
+      {"pretrain vanilla corpus.txt --writing_params_path a_folder", 2, "a_folder: is a folder"},
+      {pretrain + " --metrics nowhere/m", 2, "nowhere/m: the folder nowhere does not exist"},
+      {pretrain + " --checkpoint nowhere/c", 2, "nowhere/c: the folder nowhere does not exist"},
+      {pretrain + " --json nowhere/j", 2, "nowhere/j: the folder nowhere does not exist"},
+      {"evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path nowhere/p", 2, "the folder nowhere does not exist"},
+      {evaluate + " --reading_params_path model --eval_corpus_path held_out.tsv --json nowhere/j", 2, "the folder nowhere does not exist"},
+      {"gradcheck --op add --json nowhere/j", 2, "the folder nowhere does not exist"},
+  });
+}
+
+TEST_CASE("corpora and questions that cannot be read") {
+  const std::string with_questions = finetune + " --finetune_corpus_path ", answers = evaluate + " --reading_params_path model --eval_corpus_path ";
+  check_refusals({
+      {"pretrain vanilla missing --writing_params_path new", 3, "missing: cannot be read: No such file or directory"},
+      {"pretrain vanilla a_folder --writing_params_path new", 3, "a_folder: is a folder"},
+      {"pretrain vanilla empty --writing_params_path new", 3, "empty: the corpus is empty"},
+      {"pretrain vanilla invalid --writing_params_path new", 3, "invalid: line 2: invalid UTF-8 at byte 7"},
+      {"pretrain vanilla reserved --writing_params_path new", 3, "reserved: line 2: the text holds the reserved character '⁇'"},
+      {with_questions + "missing", 3, "missing: cannot be read"},
+      {with_questions + "empty", 3, "empty: no questions"},
+      {with_questions + "no_tabs.tsv", 3, "no_tabs.tsv: line 1: no tab between question and place"},
+      {with_questions + "one_tab.tsv", 3, "one_tab.tsv: line 2: no tab between question and place"},
+      {with_questions + "invalid", 3, "invalid: line 2: invalid UTF-8"},
+      {with_questions + "long.tsv --block_size 96", 3, "long.tsv: line 1: question and place need"},
+      {answers + "missing", 3, "missing: cannot be read"},
+      {answers + "empty", 3, "empty: no questions"},
+      {answers + "invalid", 3, "invalid: line 2: invalid UTF-8"},
+      {answers + "unknown.tsv", 3, "unknown.tsv: line 2: the character 'ß' (U+00DF) is not in the vocabulary"},
+      {"data namedata corpus.txt no_tabs.tsv", 3, "no_tabs.tsv: line 1: no tab"},
+      {"data charcorruption empty", 3, "empty: the corpus is empty"},
+      {"london_baseline no_tabs.tsv", 3, "no_tabs.tsv: line 1: no tab"},
+      {"london_baseline missing", 3, "missing: cannot be read"},
+      {"inspect missing", 3, "missing: cannot be read"},
+      {"inspect invalid", 3, "invalid: line 2: invalid UTF-8"},
+      {pretrain + " --config missing", 3, "missing: cannot be read"},
+      {pretrain + " --config bad.json", 3, "bad.json: not valid JSON"},
+      {pretrain + " --config bad.conf", 3, "bad.conf: line 2: expected key = value"},
+      {pretrain + " --config foreign.conf", 2, "foreign.conf: 'sed' is not an option of 'pretrain' (did you mean --seed?)"},
+  });
+}
+
+TEST_CASE("model files that are damaged, foreign or of another kind") {
+  std::vector<Refusal> table;
+  const std::map<std::string, std::string> said = {
+      {"missing", "cannot be read"},
+      {"a_folder", "is a folder"},
+      {"empty", "not a safetensors file"},
+      {"corpus.txt", "not a safetensors file"},
+      {"model.header_only", "not a safetensors file, or truncated"},
+      {"model.truncated", "truncated or damaged"},
+      {"model.flipped", "the checksum does not match: the file is damaged"},
+      {"foreign.safetensors", "not a file of this kind"},
+      {"model.rope", "holds a model of the variant 'rope', not 'vanilla'"},
+      {"model.no_config", "its configuration is damaged"},
+      {"model.smaller", "missing"},
+      {"model.misshapen", "(1,2)"},
+  };
+  for (const auto& [file, sentence] : said) {
+    table.push_back({evaluate + " --eval_corpus_path held_out.tsv --reading_params_path " + file, 3, file + ": " });
+    table.push_back({finetune + " --finetune_corpus_path train.tsv --reading_params_path " + file, 3, sentence});
+    table.push_back({"sample --prompt A " + file, 3, sentence});
+  }
+  table.push_back({"evaluate vanilla other.txt --outputs_path new --eval_corpus_path held_out.tsv --reading_params_path model", 3,
+                   "other.txt: not the corpus that model was trained with: its vocabulary differs"});
+  table.push_back({"finetune vanilla other.txt --writing_params_path new --finetune_corpus_path train.tsv --reading_params_path model", 3,
+                   "other.txt: not the corpus that model was trained with"});
+  table.push_back({"inspect model.flipped", 3, "the checksum does not match"});
+  table.push_back({"inspect foreign.checkpoint", 3, "cannot be read"});
+  table.push_back({pretrain + " --resume --checkpoint damaged.checkpoint" + tiny, 3, "damaged.checkpoint: "});
+  check_refusals(table);
+}
+
+TEST_CASE("what is there already is not touched by a run that fails") {
+  const TemporaryFolder& folder = workplace();
+  io::write_file_atomically(folder / "precious", "kept");
+  for (const std::string line : {"pretrain vanilla empty --writing_params_path precious", "pretrain vanilla corpus.txt --writing_params_path new --json precious --seed -1",
+                                 "evaluate vanilla --reading_params_path model.flipped --eval_corpus_path held_out.tsv --outputs_path precious",
+                                 "evaluate vanilla --reading_params_path model --eval_corpus_path unknown.tsv --outputs_path precious"}) {
+    CHECK(run_program(folder, words(line)).status != 0);
+    CHECK(io::read_file(folder / "precious") == "kept");
+  }
+}
+
+TEST_CASE("a loss that is not a number ends the run with status 4 and names the op") {
+  const TemporaryFolder& folder = workplace();
+  const Outcome outcome = run_program(folder, words("pretrain vanilla corpus.txt --writing_params_path exploded --max_epochs 1000 --pretrain_lr 900" + tiny));
+  CHECK(outcome.status == 4);
+  CHECK(has(outcome.err, "is not finite; first: ["));
+  CHECK(!std::filesystem::exists(folder / "exploded"));
+}
+
+TEST_CASE("help, without arguments and everywhere, leads to examples that run") {
+  const TemporaryFolder folder;
+  const Outcome nothing = run_program(folder, {}), help = run_program(folder, {"--help"});
+  CHECK(nothing.status == 0);
+  CHECK(nothing.out == help.out);
+  CHECK(nothing.err.empty());
+  CHECK(has(help.out, "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 130/143 interrupted."));
+  CHECK(run_program(folder, {"--version"}).out == "gradus 0.1.0\n");
+
+  must_run(folder, "world . --train_people 6 --held_out_people 6 --places 4");
+  std::filesystem::copy_file(folder / "corpus.txt", folder / "wiki.txt");
+  std::filesystem::copy_file(folder / "train.tsv", folder / "birth_places_train.tsv");
+  std::filesystem::copy_file(folder / "held_out.tsv", folder / "birth_dev.tsv");
+  // The same commands at a small size; the files that they expect come from the examples before.
+  const std::vector<std::string> small = {"GRADUS_MAX_EPOCHS=1", "GRADUS_LAYERS=1", "GRADUS_WIDTH=16", "GRADUS_BATCH=1", "GRADUS_LENGTH=8",
+                                          "GRADUS_STEPS=1",      "GRADUS_WARMUP=0", "GRADUS_MAX_NEW=3"};
+  const std::string corpus = io::read_file(folder / "corpus.txt");
+  int ran = 0;
+  for (const std::string command : {"pretrain", "finetune", "evaluate", "data namedata", "data charcorruption", "london_baseline", "sample", "inspect", "world",
+                                    "bench train", "gradcheck", "demo"}) {
+    CAPTURE(command);
+    const Outcome page = run_program(folder, words(command + " --help"));
+    REQUIRE(page.status == 0);
+    CHECK(page.err.empty());
+    const std::size_t begin = page.out.find("Examples:\n");
+    REQUIRE(begin != std::string::npos);
+    std::string examples = page.out.substr(begin + 10);
+    for (std::size_t at; (at = examples.find("\\\n")) != std::string::npos;) examples.replace(at, 2, " ");
+    while (!examples.empty()) {
+      const std::size_t end = std::min(examples.find('\n'), examples.size());
+      std::string line = examples.substr(0, end);
+      examples.erase(0, end + 1);
+      line.erase(0, line.find_first_not_of(' '));
+      if (line.empty()) continue;
+      CAPTURE(line);
+      CHECK(line.starts_with("gradus " + command));
+      // These have tests of their own and take minutes; a name that the invented world does not know is replaced.
+      if (command == "demo" || has(line, "gradcheck --all")) continue;
+      for (const std::string name : {"Khatchig Mouradian. ", "John"}) {
+        if (const std::size_t at = line.find(name); at != std::string::npos) line.replace(at, name.size(), corpus.substr(0, 4));
+      }
+      if (command == "evaluate" && has(line, "--reading_params_path m ")) line.replace(line.find("path m "), 7, "path vanilla.finetune.params ");
+      const Outcome outcome = run_shell(folder, line, small);
+      CHECK_MESSAGE(outcome.status == 0, outcome.err);
+      ++ran;
+    }
+  }
+  CHECK(ran >= 17);
+}
+
+TEST_CASE("the assignment's commands in the assignment's order") {
+  const TemporaryFolder& folder = workplace();
+  const std::string small = tiny + " --max_epochs 2";
+  const Outcome first = run_program(folder, words("pretrain vanilla corpus.txt --writing_params_path vanilla.pretrain.params --pretrain_lr 6e-3" + small));
+  CHECK(first.status == 0);
+  CHECK(has(first.out, "data has "));
+  CHECK(has(first.out, " unique.\nnumber of parameters: "));
+  const std::string pretrained = io::read_file(folder / "vanilla.pretrain.params");
+
+  SUBCASE("the same seed gives the same bytes, on any number of threads, with dashes too") {
+    must_run(folder, "pretrain vanilla corpus.txt --writing-params-path=again --pretrain-lr=6e-3 --threads 1" + small);
+    CHECK(io::read_file(folder / "again") == pretrained);
+    must_run(folder, "pretrain vanilla corpus.txt --writing_params_path other --seed 5" + small);
+    CHECK(io::read_file(folder / "other") != pretrained);
+    CHECK(!std::filesystem::exists(folder / "vanilla.pretrain.params.checkpoint"));
+  }
+  SUBCASE("finetuning and evaluation") {
+    must_run(folder, "finetune vanilla corpus.txt --reading_params_path vanilla.pretrain.params --writing_params_path vanilla.finetune.params "
+                     "--finetune_corpus_path train.tsv --metrics metrics.jsonl --json run.json" + small);
+    const std::string metrics = io::read_file(folder / "metrics.jsonl");
+    const nlohmann::json summary = nlohmann::json::parse(io::read_file(folder / "run.json"));
+    CHECK(line_count(metrics) == 2);
+    CHECK(summary.at("steps") == 2);
+    CHECK(nlohmann::json::parse(metrics.substr(0, metrics.find('\n'))).at("lr").get<double>() == doctest::Approx(6e-4).epsilon(0.1));
+
+    const Outcome dev = run_program(folder, words("evaluate vanilla corpus.txt --reading_params_path vanilla.finetune.params --eval_corpus_path held_out.tsv "
+                                                  "--outputs_path dev.predictions --json score.json"));
+    CHECK(dev.status == 0);
+    const nlohmann::json score = nlohmann::json::parse(io::read_file(folder / "score.json"));
+    const int correct = score.at("correct");
+    CHECK(score.at("total") == 6);
+    CHECK(has(dev.out, "Correct: " + std::to_string(correct) + ".0 out of 6.0: "));
+    CHECK(line_count(io::read_file(folder / "dev.predictions")) == 6);
+
+    const std::string known = io::read_file(folder / "held_out.tsv");
+    io::write_file_atomically(folder / "inputs.tsv", known.substr(0, known.find('\t')) + "\n");
+    const Outcome test = run_program(folder, words("evaluate vanilla corpus.txt --reading_params_path vanilla.finetune.params --eval_corpus_path inputs.tsv "
+                                                   "--outputs_path test.predictions"));
+    CHECK(test.status == 0);
+    CHECK(has(test.out, "No gold birth places provided; returning (0,0)\nPredictions written to test.predictions; no targets provided\n"));
+    const std::string predictions = io::read_file(folder / "dev.predictions");
+    CHECK(io::read_file(folder / "test.predictions") == predictions.substr(0, predictions.find('\n') + 1));
+    // The vocabulary is in the model: the corpus is not needed.
+    must_run(folder, "evaluate vanilla --reading_params_path vanilla.finetune.params --eval_corpus_path held_out.tsv --outputs_path again.predictions");
+    CHECK(io::read_file(folder / "again.predictions") == predictions);
+  }
+}
+
+TEST_CASE("progress: the assignment's line for every step, plain when piped") {
+  const TemporaryFolder& folder = workplace();
+  const std::string line = "pretrain vanilla corpus.txt --writing_params_path lines --layers 1 --heads 2 --width 16 --block_size 96 --batch_size 8 --max_epochs 2 --progress ";
+  const Outcome lines = run_program(folder, words(line + "lines"));
+  CHECK(has(lines.err, "epoch 1 iter 0: train loss "));
+  CHECK(has(lines.err, "epoch 2 iter 0: train loss "));
+  CHECK(has(lines.err, ". lr "));
+  const Outcome piped = run_program(folder, words(line + "auto"), {"TERM=xterm"});
+  CHECK(piped.status == 0);
+  CHECK(!has(piped.err, "\r"));
+  CHECK(!has(piped.err, "\033"));
+}
+
+TEST_CASE("flag before environment before file before default, and where each came from") {
+  const TemporaryFolder& folder = workplace();
+  io::write_file_atomically(folder / "run.conf", "# a comment\nmax-epochs = 3\nseed = 4   # another\nresume = true\npretrain_lr = \"1e-3\"\n");
+  io::write_file_atomically(folder / "run.json", R"({"max_epochs": "4k", "seed": 8, "shuffle": true})");
+  const auto config = [&](const std::string& flags, const std::vector<std::string>& environment = {}) {
+    const Outcome outcome = run_program(folder, words("pretrain vanilla corpus.txt --print-config " + flags), environment);
+    CHECK(outcome.status == 0);
+    return "\n" + outcome.out;
+  };
+  const std::string none = config("");
+  CHECK(has(none, "\nmax_epochs = 0  (default)\n"));
+  CHECK(has(none, "\npretrain_lr = 0.006  (default)\n"));
+  CHECK(has(none, "\nfinetune_lr = 0.0006  (default)\n"));
+  CHECK(has(none, "\nwarmup_tokens = 10240  (default)\n"));
+  CHECK(has(none, "\ntb_expt_name = run  (default)\n"));
+  CHECK(has(none, "\nresume = false  (default)\n"));
+  const std::string file = config("--config run.conf");
+  CHECK(has(file, "\nmax_epochs = 3  (file run.conf)\n"));
+  CHECK(has(file, "\nresume = true  (file run.conf)\n"));
+  CHECK(has(file, "\npretrain_lr = 1e-3  (file run.conf)\n"));
+  const std::string json = config("--config=run.json --batch_size 2k");
+  CHECK(has(json, "\nmax_epochs = 4000  (file run.json)\n"));
+  CHECK(has(json, "\nshuffle = true  (file run.json)\n"));
+  CHECK(has(json, "\nbatch_size = 2000  (command line)\n"));
+  const std::string environment = config("--config run.conf", {"GRADUS_SEED=9"});
+  CHECK(has(environment, "\nseed = 9  (environment GRADUS_SEED)\n"));
+  CHECK(has(environment, "\nmax_epochs = 3  (file run.conf)\n"));
+  CHECK(has(config("--seed 11 --config run.conf", {"GRADUS_SEED=9"}), "\nseed = 11  (command line)\n"));
+  CHECK(has(config("", {"GRADUS_CONFIG=run.conf"}), "\nseed = 4  (file run.conf)\n"));
+  CHECK(run_program(folder, words(pretrain), {"GRADUS_SEED=soon"}).status == 2);
+}
+
+TEST_CASE("samples are text alone, and functions of the seed") {
+  const TemporaryFolder& folder = workplace();
+  const std::string prompt = io::read_file(folder / "corpus.txt").substr(0, 4);
+  const auto sample = [&](const std::string& flags) {
+    std::vector<std::string> arguments = {"sample", "model", "--prompt", prompt};
+    for (const std::string& word : words(flags)) arguments.push_back(word);
+    const Outcome outcome = run_program(folder, arguments);
+    CHECK(outcome.status == 0);
+    CHECK(outcome.err.empty());
+    return outcome.out;
+  };
+  const std::string greedy = sample("--temperature 0 --max-new 20");
+  CHECK(greedy.starts_with(prompt));
+  CHECK(data::decode_utf8(greedy, "sample").size() == 4 + 20 + 1);
+  CHECK(sample("--top-k 1 --max-new 20 --seed 3") == greedy);
+  CHECK(sample("--seed 3") == sample("--seed 3"));
+  CHECK(sample("--seed 3") != sample("--seed 4"));
+  // Longer than the model's block, and from standard input.
+  CHECK(data::decode_utf8(sample("--max_new 120"), "sample").size() == 4 + 120 + 1);
+  CHECK(run_shell(folder, "printf '" + prompt + "' | gradus sample model --prompt - --temperature 0 --max_new 20").out == greedy);
+}
+
+TEST_CASE("inspect shows models, text and question files") {
+  const TemporaryFolder& folder = workplace();
+  const Outcome model = run_program(folder, words("inspect model --json model.json"));
+  CHECK(model.status == 0);
+  CHECK(has(model.out, "variant: vanilla"));
+  CHECK(has(model.out, "blocks.0.attn.key.weight"));
+  const nlohmann::json json = nlohmann::json::parse(io::read_file(folder / "model.json"));
+  CHECK(json.at("tensors").at("pos_emb").at("shape") == nlohmann::json{1, 96, 16});
+  CHECK(nlohmann::json::parse(json.at("metadata").at("config").get<std::string>()).at("width") == 16);
+  const Outcome text = run_program(folder, words("inspect corpus.txt"));
+  CHECK(has(text.out, "data has "));
+  CHECK(has(text.out, " lines, the longest of "));
+  CHECK(run_program(folder, words("inspect train.tsv")).status == 0);
+  CHECK(has(run_program(folder, words("inspect foreign.safetensors")).out, "1 tensors, 6 elements"));
+}
+
+TEST_CASE("gradcheck, bench and a closed pipe") {
+  const TemporaryFolder& folder = workplace();
+  const Outcome check = run_program(folder, words("gradcheck --op tanh --json check.json"));
+  CHECK(check.status == 0);
+  CHECK(has(check.out, "1 ops checked, 0 wrong"));
+  CHECK(nlohmann::json::parse(io::read_file(folder / "check.json")).at(0).at("passed") == true);
+  must_run(folder, "bench train --batch 1 --length 8 --steps 2 --warmup 0 --json bench.json");
+  CHECK(nlohmann::json::parse(io::read_file(folder / "bench.json")).at("tokens_per_s").get<double>() > 0);
+  const Outcome pipe = run_shell(folder, "gradus gradcheck --list | head -n 1");
+  CHECK(pipe.err.empty());
+  CHECK(line_count(pipe.out) == 1);
+}

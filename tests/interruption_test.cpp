@@ -1,0 +1,186 @@
+// Runs that are interrupted, killed and resumed end with the same bytes as runs that are left alone.
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/random/generator.h"
+#include "tests/program.h"
+
+using namespace gradus;
+
+namespace {
+
+const std::string pretrain = "pretrain vanilla corpus.txt --layers 2 --heads 2 --width 32 --block_size 96 --batch_size 4 --max_epochs 8 --seed 3 ";
+const std::string finetune = "finetune vanilla corpus.txt --finetune_corpus_path train.tsv --layers 2 --heads 2 --width 32 --block_size 96 --batch_size 4 --max_epochs 20 ";
+
+void sleep_milliseconds(std::int64_t count) { std::this_thread::sleep_for(std::chrono::milliseconds(count)); }
+
+/// The built-in world at a small size, and the models of runs that nobody disturbed.
+const TemporaryFolder& world() {
+  static TemporaryFolder folder;
+  static bool ready = false;
+  if (!ready) {
+    REQUIRE(run_program(folder, words("world . --train_people 12 --held_out_people 12 --places 4")).status == 0);
+    REQUIRE(run_program(folder, words(pretrain + "--writing_params_path pretrained --metrics pretrained.jsonl")).status == 0);
+    REQUIRE(run_program(folder, words(finetune + "--writing_params_path finetuned --metrics finetuned.jsonl")).status == 0);
+    ready = true;
+  }
+  return folder;
+}
+
+std::string read(const std::string& name) { return io::read_file(world() / name); }
+
+bool exists(const std::string& name) { return std::filesystem::exists(world() / name); }
+
+void remove_all_of(const std::string& name) {
+  for (const char* ending : {"", ".checkpoint", ".jsonl"}) std::filesystem::remove(world() / (name + ending));
+}
+
+std::int64_t steps_logged(const std::string& name) {
+  if (!exists(name)) return 0;
+  const std::string text = read(name);
+  return std::count(text.begin(), text.end(), '\n');
+}
+
+/// Waits until a run has logged so many steps. False where it ended first.
+bool reaches_step(Program& program, const std::string& metrics, std::int64_t step) {
+  while (steps_logged(metrics) < step) {
+    if (program.has_ended()) return false;
+    sleep_milliseconds(1);
+  }
+  return true;
+}
+
+/// The metrics without what depends on the clock.
+std::vector<nlohmann::json> timeless_metrics(const std::string& name) {
+  std::vector<nlohmann::json> lines;
+  std::istringstream text(read(name));
+  for (std::string line; std::getline(text, line);) {
+    nlohmann::json json = nlohmann::json::parse(line);
+    json.erase("seconds");
+    json.erase("tokens_per_second");
+    lines.push_back(json);
+  }
+  return lines;
+}
+
+/// Interrupts `command` by `signal` after a third of its steps, resumes it, and compares with `undisturbed`.
+void interrupt_and_resume(const std::string& command, const std::string& undisturbed, int signal) {
+  remove_all_of("stopped");
+  const std::string line = command + "--writing_params_path stopped --metrics stopped.jsonl ";
+  const std::int64_t total = steps_logged(undisturbed + ".jsonl");
+  Program program(world(), gradus_command(words(line + "--threads 1")));
+  REQUIRE(reaches_step(program, "stopped.jsonl", total / 3));
+  program.send(signal);
+  const Outcome outcome = program.wait();
+  CHECK(outcome.status == 128 + signal);
+  CHECK(outcome.err.find("stopping: the step is finished and saved first") != std::string::npos);
+  CHECK(outcome.err.find("go on with --resume") != std::string::npos);
+  CHECK(!exists("stopped"));
+  REQUIRE(exists("stopped.checkpoint"));
+  CHECK(steps_logged("stopped.jsonl") < total);
+
+  const Outcome resumed = run_program(world(), words(line + "--resume --threads 2"));
+  REQUIRE_MESSAGE(resumed.status == 0, resumed.err);
+  CHECK(resumed.err.find("resumed from stopped.checkpoint") != std::string::npos);
+  CHECK(read("stopped") == read(undisturbed));
+  CHECK(timeless_metrics("stopped.jsonl") == timeless_metrics(undisturbed + ".jsonl"));
+  CHECK(!exists("stopped.checkpoint"));
+}
+
+}  // namespace
+
+TEST_CASE("Ctrl-C saves, and the resumed run ends with the same bytes") {
+  interrupt_and_resume(pretrain, "pretrained", SIGINT);
+  interrupt_and_resume(finetune, "finetuned", SIGINT);
+}
+
+TEST_CASE("SIGTERM does the same with status 143") { interrupt_and_resume(pretrain, "pretrained", SIGTERM); }
+
+TEST_CASE("a second Ctrl-C leaves at once and damages nothing") {
+  remove_all_of("twice");
+  const std::string line = pretrain + "--writing_params_path twice --metrics twice.jsonl --checkpoint_every 5 ";
+  Program program(world(), gradus_command(words(line)));
+  REQUIRE(reaches_step(program, "twice.jsonl", 12));
+  program.send(SIGINT);
+  sleep_milliseconds(1);
+  program.send(SIGINT);
+  CHECK(program.wait().status == 130);
+  REQUIRE(exists("twice.checkpoint"));
+  REQUIRE(run_program(world(), words(line + "--resume")).status == 0);
+  CHECK(read("twice") == read("pretrained"));
+}
+
+TEST_CASE("SIGUSR1 saves and goes on") {
+  remove_all_of("saved");
+  Program program(world(), gradus_command(words(pretrain + "--writing_params_path saved --metrics saved.jsonl")));
+  REQUIRE(reaches_step(program, "saved.jsonl", 5));
+  CHECK(!exists("saved.checkpoint"));
+  program.send(SIGUSR1);
+  bool seen = false;
+  while (!program.has_ended()) seen = seen || exists("saved.checkpoint");
+  CHECK(seen);
+  CHECK(program.wait().status == 0);
+  CHECK(read("saved") == read("pretrained"));
+}
+
+TEST_CASE("killed at random moments, again and again, it still ends with the same bytes") {
+  StreamReader random(static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()), 0);
+  for (const auto& [command, undisturbed] : {std::pair{pretrain, "pretrained"}, std::pair{finetune, "finetuned"}}) {
+    remove_all_of("killed");
+    const std::string line = command + "--writing_params_path killed --metrics killed.jsonl --checkpoint_every 2 --resume ";
+    int kills = 0;
+    bool done = false;
+    for (std::int64_t attempt = 0; !done && attempt < 200; ++attempt) {
+      Program program(world(), gradus_command(words(line)));
+      // Later attempts get more time, so that there is an end on any machine.
+      const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(random.next_integer(1, 100 + 10 * attempt));
+      while (std::chrono::steady_clock::now() < end && !program.has_ended()) sleep_milliseconds(1);
+      done = program.has_ended();
+      if (!done) program.send(SIGKILL);
+      const Outcome outcome = program.wait();
+      done = done || outcome.status == 0;
+      CHECK_MESSAGE(outcome.status == (done ? 0 : 128 + SIGKILL), outcome.err);
+      kills += !done;
+    }
+    MESSAGE("killed ", kills, " times");
+    CHECK(kills >= 2);
+    REQUIRE(done);
+    CHECK(read("killed") == read(undisturbed));
+    CHECK(timeless_metrics("killed.jsonl") == timeless_metrics(std::string(undisturbed) + ".jsonl"));
+  }
+}
+
+TEST_CASE("what a checkpoint does not allow is refused by name") {
+  remove_all_of("refused");
+  const std::string line = pretrain + "--writing_params_path refused --metrics refused.jsonl ";
+  Program program(world(), gradus_command(words(line)));
+  REQUIRE(reaches_step(program, "refused.jsonl", 3));
+  program.send(SIGINT);
+  REQUIRE(program.wait().status == 130);
+  const std::string checkpoint = read("refused.checkpoint");
+  const auto refusal = [&](const std::string& flags) {
+    const Outcome outcome = run_program(world(), words(line + flags));
+    CHECK(outcome.status == 2);
+    CHECK(!exists("refused"));
+    CHECK(read("refused.checkpoint") == checkpoint);
+    return outcome.err;
+  };
+  const auto names = [](const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; };
+  CHECK(names(refusal(""), "pass --resume to go on, or --force to start anew"));
+  CHECK(names(refusal("--resume --seed 4"), "cannot resume with another seed: it was 3, now it is 4"));
+  CHECK(names(refusal("--resume --batch_size 5"), "cannot resume with another batches"));
+  CHECK(names(refusal("--resume --pretrain_lr 1e-3"), "cannot resume with another learning_rate"));
+  CHECK(names(refusal("--resume --width 16"), "cannot resume with another model"));
+  CHECK(names(refusal("--resume --max_epochs 9"), "cannot resume with another max_epochs"));
+  CHECK(names(refusal("--resume --shuffle"), "cannot resume with another shuffle"));
+  CHECK(names(refusal("--resume --dtype f64"), "cannot resume with another dtype"));
+  REQUIRE(run_program(world(), words(line + "--force")).status == 0);
+  CHECK(read("refused") == read("pretrained"));
+  // A finished run has nothing to resume, and stays as it is.
+  CHECK(run_program(world(), words(line + "--resume")).status == 0);
+  CHECK(read("refused") == read("pretrained"));
+}
