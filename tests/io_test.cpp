@@ -449,22 +449,6 @@ TEST_CASE("a model and a corpus of different vocabularies do not go together") {
         "c.txt: not the corpus that m.params was trained with: its vocabulary differs (6 characters against 5; 'x' (U+0078) is new; 'c' (U+0063) is missing)");
 }
 
-TEST_CASE("the assignment's corpus: 418352 characters, 256 ids") {
-  const char* folder = std::getenv("GRADUS_DATA");
-  if (!folder) {
-    MESSAGE("skipped: GRADUS_DATA does not name the folder of wiki.txt");
-    return;
-  }
-  const std::string path = std::string(folder) + "/wiki.txt";
-  const std::u32string text = data::decode_utf8(io::read_file(path), path);
-  const data::Vocabulary vocabulary = data::Vocabulary::from_text(text, path);
-  CHECK(text.size() == 418352);
-  CHECK(vocabulary.size() == 256);
-  CHECK(vocabulary.characters()[2] == U'\n');
-  CHECK(vocabulary.characters().back() == 0x91CE);
-  CHECK(vocabulary.decode(vocabulary.encode(text, path)) == text);
-}
-
 // ---- batches ----
 
 TEST_CASE("columns that are pad everywhere at the end are left out, and counted all the same") {
