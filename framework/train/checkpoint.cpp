@@ -1,5 +1,7 @@
 #include "framework/train/checkpoint.h"
 
+#include <algorithm>
+
 #include "framework/io/safetensors.h"
 
 namespace gradus::train {
@@ -8,15 +10,19 @@ namespace {
 constexpr const char* format = "gradus-checkpoint-1";
 const std::string parameter_prefix = "parameter.";
 
+/// As text, whatever bytes its strings hold: a path need not be UTF-8.
+std::string text_of(const nlohmann::json& json) { return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
+
 }  // namespace
 
 void save_checkpoint(const std::string& path, const nn::Module& model, const optim::AdamW& optimizer, const Generator& generator,
                      const Position& position, const nlohmann::json& settings) {
   io::SafetensorsFile file;
   const nlohmann::json state = {{"epoch", position.epoch}, {"batch", position.batch}, {"step", position.step},
-                                {"tokens", position.tokens}, {"seconds", position.seconds}, {"optimizer_step", optimizer.step_count()},
+                                {"tokens", position.tokens}, {"seconds", position.seconds},
+                                {"last_loss", position.last_loss}, {"optimizer_step", optimizer.step_count()},
                                 {"seed", generator.seed()}, {"next_stream", generator.next_stream()}};
-  file.metadata = {{"format", format}, {"state", state.dump()}, {"settings", settings.dump()}};
+  file.metadata = {{"format", format}, {"state", state.dump()}, {"settings", text_of(settings)}};
   for (const auto& [name, tensor] : model.named_parameters()) file.tensors.emplace_back(parameter_prefix + name, tensor);
   for (const auto& [name, tensor] : optimizer.state()) file.tensors.emplace_back(name, tensor);
   io::write_safetensors(path, file);
@@ -29,19 +35,23 @@ Position load_checkpoint(const std::string& path, const nn::Module& model, optim
   nlohmann::json state, saved;
   Position position;
   std::int64_t optimizer_step = 0;
+  Generator saved_generator(0);
   try {
     state = nlohmann::json::parse(file.require("state", path));
     saved = nlohmann::json::parse(file.require("settings", path));
-    position = {state.at("epoch"), state.at("batch"), state.at("step"), state.at("tokens"), state.at("seconds")};
+    position = {state.at("epoch"), state.at("batch"), state.at("step"), state.at("tokens"), state.at("seconds"), state.at("last_loss")};
     optimizer_step = state.at("optimizer_step");
-    generator = Generator(state.at("seed"), state.at("next_stream"));
+    saved_generator = Generator(state.at("seed"), state.at("next_stream"));
   } catch (const nlohmann::json::exception& error) {
     fail<DataError>("{}: its state is damaged: {}", path, error.what());
   }
+  if (std::min({position.epoch, position.batch, position.step, position.tokens, optimizer_step}) < 0) {
+    fail<DataError>("{}: its state is damaged: a count is negative", path);
+  }
   for (const auto& [name, value] : settings.items()) {
-    const std::string before = saved.contains(name) ? saved[name].dump() : "absent";
-    if (before != value.dump()) {
-      fail<UsageError>("{}: cannot resume with another {}: it was {}, now it is {}", path, name, before, value.dump());
+    const std::string before = saved.contains(name) ? text_of(saved[name]) : "absent";
+    if (before != text_of(value)) {
+      fail<UsageError>("{}: cannot resume with another {}: it was {}, now it is {}", path, name, before, text_of(value));
     }
   }
   nn::NamedTensors parameters, moments;
@@ -51,6 +61,7 @@ Position load_checkpoint(const std::string& path, const nn::Module& model, optim
   }
   nn::load_parameters(model, parameters, path);
   optimizer.load_state(moments, optimizer_step, path);
+  generator = saved_generator;
   return position;
 }
 

@@ -14,14 +14,15 @@ namespace gradus::train {
 /// Where a run stands: `batch` of `epoch` (both from 0) is the next one.
 struct Position {
   std::int64_t epoch = 0, batch = 0, step = 0, tokens = 0;
-  double seconds = 0;  ///< spent so far, over all parts of the run
+  double seconds = 0;    ///< spent so far, over all parts of the run
+  double last_loss = 0;  ///< of the step before
 };
 
 /// Parameters, moments, dropout stream, position and the settings that must not change. Written atomically.
 void save_checkpoint(const std::string& path, const nn::Module& model, const optim::AdamW& optimizer, const Generator& generator,
                      const Position& position, const nlohmann::json& settings);
 
-/// Restores all of it. Throws DataError where the file is damaged or foreign, UsageError where a setting differs, by name.
+/// Restores all of it; where a setting differs, nothing is touched. Throws DataError where the file is damaged or foreign, UsageError where a setting differs, by name.
 Position load_checkpoint(const std::string& path, const nn::Module& model, optim::AdamW& optimizer, Generator& generator,
                          const nlohmann::json& settings);
 

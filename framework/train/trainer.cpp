@@ -1,9 +1,12 @@
 #include "framework/train/trainer.h"
 
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "framework/autograd/autograd.h"
 #include "framework/io/files.h"
@@ -19,26 +22,34 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// metrics.jsonl: on resume, lines of steps that will be run again are dropped.
+/// metrics.jsonl: on resume, lines of steps that will be run again are dropped, and with them a line torn by a crash.
 class MetricsFile {
  public:
-  MetricsFile(const std::string& path, std::int64_t resumed_step) {
+  MetricsFile(const std::string& path, std::int64_t resumed_step) : path_(path) {
     if (path.empty()) return;
     std::string kept;
     if (resumed_step > 0 && std::filesystem::exists(path)) {
-      std::ifstream before(path);
-      std::string line;
-      for (std::int64_t step = 0; step < resumed_step && std::getline(before, line); ++step) kept += line + "\n";
+      std::istringstream before(io::read_file(path));
+      for (std::string line; std::getline(before, line);) {
+        const nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
+        if (entry.is_object() && entry.contains("step") && entry["step"].is_number() && entry["step"] <= resumed_step) kept += line + "\n";
+      }
     }
     io::write_file_atomically(path, kept);
     file_.open(path, std::ios::app);
-    if (!file_) fail<DataError>("{}: cannot be written", path);
+    check();
   }
   void write(const nlohmann::ordered_json& line) {
-    if (file_.is_open()) file_ << line.dump() << std::endl;
+    if (path_.empty()) return;
+    file_ << line.dump() << std::endl;
+    check();
   }
 
  private:
+  void check() const {
+    if (!file_) fail<DataError>("{}: cannot be written: {}", path_, std::strerror(errno));
+  }
+  std::string path_;
   std::ofstream file_;
 };
 
@@ -68,6 +79,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   const bool resumed = options.resume && std::filesystem::exists(options.checkpoint_path);
   if (resumed) {
     position = load_checkpoint(options.checkpoint_path, model, optimizer, generator, options.settings);
+    if (position.batch >= batches) fail<DataError>("{}: its position is outside the training data", options.checkpoint_path);
     progress.message(fmt::format("resumed from {}: {} of {} steps done", options.checkpoint_path, position.step, total_steps));
   }
   MetricsFile metrics(options.metrics_path, position.step);
@@ -126,7 +138,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     progress.step({epoch, index, batches, position.step, total_steps, loss_value, rate, tokens_per_second, per_step * double(total_steps - position.step)});
     metrics.write({{"step", position.step}, {"epoch", epoch + 1}, {"iter", index}, {"tokens", position.tokens}, {"loss", loss_value}, {"lr", rate},
                    {"grad_norm", gradient_norm}, {"seconds", seconds_before + seconds_since(start)}, {"tokens_per_second", tokens_per_second}});
-    result.last_loss = loss_value;
+    position.last_loss = loss_value;
 
     const bool at_end = position.epoch == options.max_epochs;
     result.signal = SignalScope::received();
@@ -142,6 +154,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   }
   result.steps = position.step;
   result.tokens = position.tokens;
+  result.last_loss = position.last_loss;
   result.seconds = seconds_before + seconds_since(start);
   return result;
 }
