@@ -132,14 +132,15 @@ TEST_CASE("killed at random moments, again and again, it still ends with the sam
   for (const auto& [command, undisturbed] : {std::pair{pretrain, "pretrained"}, std::pair{finetune, "finetuned"}}) {
     remove_all_of("killed");
     const std::string line = command + "--writing_params_path killed --metrics killed.jsonl --checkpoint_every 2 --resume ";
+    const std::int64_t steps = steps_logged(std::string(undisturbed) + ".jsonl");
     int kills = 0;
     bool done = false;
-    for (std::int64_t attempt = 0; !done && attempt < 200; ++attempt) {
+    while (!done && kills < 500) {
       Program program(world(), gradus_command(words(line)));
-      // Later attempts get more time, so that there is an end on any machine.
-      const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(random.next_integer(1, 100 + 10 * attempt));
-      while (std::chrono::steady_clock::now() < end && !program.has_ended()) sleep_milliseconds(1);
-      done = program.has_ended();
+      // Up to a tenth of the run further on, then anywhere in a step: at times before the first step, at times in a save.
+      const bool running = reaches_step(program, "killed.jsonl", steps_logged("killed.jsonl") + random.next_integer(0, steps / 10));
+      std::this_thread::sleep_for(std::chrono::microseconds(random.next_integer(0, 20000)));
+      done = !running || program.has_ended();
       if (!done) program.send(SIGKILL);
       const Outcome outcome = program.wait();
       done = done || outcome.status == 0;
