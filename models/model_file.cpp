@@ -43,6 +43,11 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
   if (vocabulary.size() != config.vocabulary_size) {
     fail<DataError>("{}: its vocabulary has {} characters, its configuration says {}", path, vocabulary.size(), config.vocabulary_size);
   }
+  std::int64_t stored = 0;
+  for (const auto& [name, tensor] : file.tensors) stored += tensor.numel();
+  if (config.parameter_count() > 2 * double(stored) + 1e6) {  // before memory is asked for that the file does not warrant
+    fail<DataError>("{}: its configuration is damaged: it describes {:.0f} parameters, the file holds {}", path, config.parameter_count(), stored);
+  }
   auto model = std::make_unique<Gpt>(config, seed, dtype);
   nn::load_parameters(*model, file.tensors, path);
   return {std::move(model), std::move(vocabulary), file.metadata};

@@ -61,6 +61,11 @@ const TemporaryFolder& workplace() {
   };
   altered("model.rope", [](io::SafetensorsFile& file) { file.metadata["variant"] = "rope"; });
   altered("model.no_config", [](io::SafetensorsFile& file) { file.metadata["config"] = "{}"; });
+  altered("model.huge", [](io::SafetensorsFile& file) {
+    nlohmann::json config = nlohmann::json::parse(file.metadata["config"]);
+    config["width"] = config["heads"].get<int>() * 100000;
+    file.metadata["config"] = config.dump();
+  });
   altered("model.smaller", [](io::SafetensorsFile& file) { file.tensors.pop_back(); });
   altered("model.misshapen", [](io::SafetensorsFile& file) { file.tensors.front().second = zeros({1, 2}); });
   write("damaged.checkpoint", bytes.substr(0, 500));
@@ -229,6 +234,7 @@ TEST_CASE("model files that are damaged, foreign or of another kind") {
       {"foreign.safetensors", "not a file of this kind"},
       {"model.rope", "holds a model of the variant 'rope', not 'vanilla'"},
       {"model.no_config", "its configuration is damaged"},
+      {"model.huge", "its configuration is damaged: it describes"},
       {"model.smaller", "missing"},
       {"model.misshapen", "(1,2)"},
   };
@@ -241,6 +247,7 @@ TEST_CASE("model files that are damaged, foreign or of another kind") {
                    "other.txt: not the corpus that model was trained with: its vocabulary differs"});
   table.push_back({"finetune vanilla other.txt --writing_params_path new --finetune_corpus_path train.tsv --reading_params_path model", 3,
                    "other.txt: not the corpus that model was trained with"});
+  table.push_back({finetune + " --finetune_corpus_path train.tsv --reading_params_path model --layers 7", 2, "--layers 7: the model in model has "});
   table.push_back({"inspect model.flipped", 3, "the checksum does not match"});
   table.push_back({"inspect foreign.checkpoint", 3, "cannot be read"});
   table.push_back({pretrain + " --resume --checkpoint damaged.checkpoint" + tiny, 3, "damaged.checkpoint: "});
@@ -459,4 +466,11 @@ TEST_CASE("gradcheck, bench and a closed pipe") {
   const Outcome pipe = run_shell(folder, "{ gradus sample model --prompt a --max_new 20000; echo $? >&2; } | head -c 1");
   CHECK(pipe.out == "a");
   CHECK(pipe.err == "141\n");
+}
+
+TEST_CASE("--json - leaves nothing but JSON on standard output") {
+  const Outcome outcome = run_program(workplace(), words("pretrain vanilla corpus.txt --writing_params_path json_only --max_epochs 1 --layers 1 --heads 1 --width 8 --json -"));
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(nlohmann::json::parse(outcome.out, nullptr, false).contains("last_loss"));
+  CHECK(has(outcome.err, "number of parameters: "));
 }

@@ -188,6 +188,13 @@ TEST_CASE("a model file brings back the same bits, and wrong files are refused")
   for (std::size_t i = 0; i < before.size(); ++i) CHECK(before[i].second.to_vector<double>() == after[i].second.to_vector<double>());
 
   CHECK(message_of<DataError>([&] { models::load_model(path, "rope", 1); }).find("holds a model of the variant 'vanilla', not 'rope'") != std::string::npos);
+  GptConfig huge = tiny();
+  huge.layers = 1 << 20;
+  huge.width = 1 << 20;
+  CHECK(huge.parameter_count() > 1e19);
+  CHECK(tiny().parameter_count() == double(model.parameter_count()));
+  huge.layers = huge.width = std::int64_t{1} << 40;
+  CHECK(message_of<UsageError>([&] { huge.validate(); }) == "layers must be at most 16777216, not 1099511627776");
   GptConfig wider = tiny();
   wider.width = 16;
   Gpt other(wider, 1);

@@ -179,6 +179,14 @@ TEST_CASE("what a checkpoint does not allow is refused by name") {
   CHECK(names(refusal("--resume --max_epochs 9"), "cannot resume with another max_epochs"));
   CHECK(names(refusal("--resume --shuffle"), "cannot resume with another shuffle"));
   CHECK(names(refusal("--resume --dtype f64"), "cannot resume with another dtype"));
+  {
+    io::write_file_atomically(world() / "kept", read("corpus.txt"));
+    std::string other = read("corpus.txt");
+    std::swap(other[other.find('a')], other[other.find('e')]);
+    io::write_file_atomically(world() / "corpus.txt", other);
+    CHECK(names(refusal("--resume"), "cannot resume with another data"));
+    std::filesystem::rename(world() / "kept", world() / "corpus.txt");
+  }
   REQUIRE(run_program(world(), words(line + "--force")).status == 0);
   CHECK(read("refused") == read("pretrained"));
   // A finished run has nothing to resume, and stays as it is.

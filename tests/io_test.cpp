@@ -1,8 +1,11 @@
 // Files, the safetensors format, UTF-8, the vocabulary and batches: what goes in comes out, and whatever is damaged is
 // refused with a sentence that names it.
 #include <doctest/doctest.h>
+
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
@@ -115,6 +118,19 @@ TEST_CASE("a write that fails leaves the old file and no half of a new one") {
   }
   CHECK(io::read_file(path) == "old");
   CHECK(folder.names() == Names{"kept"});
+}
+
+TEST_CASE("what a killed process left of a write goes with the next one") {
+  const TemporaryFolder folder;
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ::waitpid(gone, nullptr, 0);
+  const std::string stale = fmt::format("model.{}.partial", gone), alive = fmt::format("model.{}.partial", ::getppid());
+  for (const std::string& name : {stale, alive, std::string("model.mine.partial")}) io::write_file_atomically(folder / name, "half");
+  io::write_file_atomically(folder / "model", "whole");
+  CHECK(!std::filesystem::exists(folder / stale));
+  CHECK(std::filesystem::exists(folder / alive));
+  CHECK(std::filesystem::exists(folder / "model.mine.partial"));
 }
 
 TEST_CASE("a reader sees the old file or the new one, never a mixture") {

@@ -119,7 +119,7 @@ void add_demo(CLI::App& program) {
   auto options = std::make_shared<DemoOptions>();
   CLI::App* command = program.add_subcommand("demo", "The whole job on a small invented world: pretrain, finetune, evaluate, in minutes");
   command->add_option("--keep", options->keep, "Keep the world's files in FOLDER")->type_name("FOLDER");
-  command->add_option("--world_seed", options->world.seed, "Another world")->check(CLI::NonNegativeNumber)->capture_default_str();
+  add_seed(*command, options->world.seed, "Another world", "--world_seed");
   add_integer(*command, "--train_people", options->world.train_people, "People in the finetuning questions");
   add_integer(*command, "--held_out_people", options->world.held_out_people, "People whose birthplace stands in the corpus only");
   add_integer(*command, "--pretrain_epochs", options->pretrain_epochs, "Passes over the corpus");

@@ -32,6 +32,7 @@ void add_finetune(CLI::App& program) {
       models::LoadedModel loaded = models::load_model(options->reading_params_path, options->variant, options->common.seed, dtype);
       data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options->reading_params_path, options->corpus);
       model = std::move(loaded.model);
+      require_same_model(*command, *options, model->config());
     } else {
       model = std::make_unique<models::Gpt>(model_config(*options, corpus.vocabulary.size()), options->common.seed, dtype);
     }

@@ -19,6 +19,7 @@ DType CommonOptions::apply() const {
   if (type != DType::f32 && type != DType::f64) fail<UsageError>("--dtype {}: this build computes in f32 and f64 on the CPU", dtype);
   train::progress_mode_from_string(progress);
   require_json_writable(json);
+  if (json == "-") standard_output();  // from now on everything else goes to standard error
   return type;
 }
 
@@ -68,13 +69,18 @@ CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_
       ->capture_default_str();
 }
 
-CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help) {
-  return command.add_option("--seed", seed, help)
+CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help, const std::string& name) {
+  return command.add_option(name, seed, help)
       ->check([](const std::string& text) {
         const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
         return digits ? std::string() : fmt::format("'{}' is not a whole number from 0 on", text);
       }, "")
       ->capture_default_str();
+}
+
+std::ostream& standard_output() {
+  static std::ostream output(std::cout.rdbuf(std::cerr.rdbuf()));
+  return output;
 }
 
 void require_json_writable(const std::string& path) {
@@ -84,7 +90,7 @@ void require_json_writable(const std::string& path) {
 void write_json(const std::string& path, const nlohmann::ordered_json& json) {
   if (path.empty()) return;
   const std::string text = json.dump(2) + "\n";
-  if (path == "-") std::cout << text;
+  if (path == "-") standard_output() << text << std::flush;
   else io::write_file_atomically(path, text);
 }
 

@@ -33,8 +33,11 @@ void print_config(const CLI::App& command);
 /// An integer option that also takes sizes like 4k and 2m.
 CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_t& value, const std::string& help);
 
-/// --seed: a whole number from 0 on.
-CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help);
+/// A seed: a whole number from 0 on.
+CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help, const std::string& name = "--seed");
+
+/// Standard output kept for `--json -`: the first call sends what is written to std::cout to standard error instead.
+std::ostream& standard_output();
 
 /// Throws UsageError where write_json could not write to `path`; to be asked before the work begins.
 void require_json_writable(const std::string& path);

@@ -40,6 +40,17 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_common_options(command, options.common);
 }
 
+void require_same_model(const CLI::App& command, const TrainingRunOptions& options, const models::GptConfig& model) {
+  const auto require_same = [&](const char* flag, auto asked, auto loaded) {
+    if (command.count(flag) > 0 && asked != loaded) fail<UsageError>("{} {}: the model in {} has {}", flag, asked, options.reading_params_path, loaded);
+  };
+  require_same("--block_size", options.block_size, model.block_size);
+  require_same("--layers", options.layers, model.layers);
+  require_same("--heads", options.heads, model.heads);
+  require_same("--width", options.width, model.width);
+  require_same("--dropout", options.dropout, model.dropout.residual);
+}
+
 void check_training_options(const TrainingRunOptions& options) {
   require_known_variant(options.variant);
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
@@ -100,7 +111,7 @@ void run_training(const TrainingRunOptions& options, const std::string& function
   trainer.resume = options.resume;
   trainer.metrics_path = options.metrics;
   trainer.progress = train::progress_mode_from_string(options.common.progress);
-  trainer.settings = {{"function", function}, {"seed", options.common.seed}, {"dtype", options.common.dtype}, {"batches", source.batches_per_epoch()},
+  trainer.settings = {{"function", function}, {"seed", options.common.seed}, {"dtype", options.common.dtype}, {"data", source.fingerprint()}, {"batches", source.batches_per_epoch()},
                       {"tokens_per_epoch", source.counted_tokens_per_epoch()}, {"learning_rate", learning_rate},
                       {"warmup_tokens", trainer.schedule.warmup_tokens}, {"final_tokens", trainer.schedule.final_tokens},
                       {"hold_rate", options.hold_rate}, {"decay", options.decay}, {"shuffle", options.shuffle}, {"edition", options.edition},

@@ -26,6 +26,9 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options);
 /// Throws UsageError for contradictions, before anything is read.
 void check_training_options(const TrainingRunOptions& options);
 
+/// Throws UsageError where a flag asks for another shape than that of the model that is read.
+void require_same_model(const CLI::App& command, const TrainingRunOptions& options, const models::GptConfig& model);
+
 /// Length of the schedule's fall: 200 epochs of the corpus in the editions to 2023, 650 from 2024 on.
 std::int64_t schedule_tokens(const TrainingRunOptions& options, std::int64_t documents);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "framework/tensor/tensor.h"
@@ -31,6 +32,8 @@ class BatchSource {
   virtual Batch batch(std::int64_t epoch, std::int64_t index) const = 0;
   /// Tokens that a whole epoch counts.
   virtual std::int64_t counted_tokens_per_epoch() const = 0;
+  /// Differs where the data differ: a run is resumed on the data it began with.
+  virtual std::string fingerprint() const = 0;
 };
 
 }  // namespace gradus::data

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -50,6 +51,19 @@ std::string obstacle(const std::string& path) {
   return S_ISREG(info.st_mode) ? "" : "is not a regular file";
 }
 
+/// Removes what a killed process left of an unfinished write to `path`.
+void remove_stale_temporaries(const std::string& path) {
+  const std::string start = std::filesystem::path(path).filename().string() + ".", end = ".partial";
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_of(path), ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.size() <= start.size() + end.size() || !name.starts_with(start) || !name.ends_with(end)) continue;
+    const std::string process = name.substr(start.size(), name.size() - start.size() - end.size());
+    if (process.size() > 9 || process.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (::kill(std::stoi(process), 0) != 0 && errno == ESRCH) ::unlink(entry.path().c_str());
+  }
+}
+
 }  // namespace
 
 std::string read_file(const std::string& path) {
@@ -77,6 +91,7 @@ void write_file_atomically(const std::string& path, const std::function<void(std
   const auto check = [&](bool good) {
     if (!good) fail<DataError>("{}: cannot be written: {}", path, reason());
   };
+  remove_stale_temporaries(path);
   const std::string temporary = fmt::format("{}.{}.partial", path, ::getpid());
   try {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);

@@ -12,7 +12,8 @@ namespace gradus::io {
 std::string read_file(const std::string& path);
 
 /// Has `write` fill a temporary file in the same folder, flushes it to disk and renames it to `path`. On any failure the
-/// temporary is removed, `path` stays as it was, and a DataError names the path and the reason.
+/// temporary is removed, `path` stays as it was, and a DataError names the path and the reason. A temporary that a killed
+/// process left behind is removed by the next write to the same path.
 void write_file_atomically(const std::string& path, const std::function<void(std::ostream&)>& write);
 void write_file_atomically(const std::string& path, std::string_view bytes);
 

@@ -29,5 +29,6 @@ void write_safetensors(const std::string& path, const SafetensorsFile& file);
 
 /// 64 bits of FNV-1a over 8-byte words, as 16 hexadecimal digits.
 std::string checksum(const void* bytes, std::size_t count);
+inline std::string checksum(std::string_view bytes) { return checksum(bytes.data(), bytes.size()); }
 
 }  // namespace gradus::io

@@ -17,7 +17,8 @@ const std::vector<const OpSpec*>& all_ops() {
       // reductions
       &sum_op(), &mean_op(), &var_op(), &max_op(), &argmax_op(), &sum_to_shape_op(),
       // choosing, joining, indexing
-      &equal_op(), &less_op(), &greater_op(), &where_op(), &masked_fill_op(), &concat_op(), &stack_op(), &repeat_op(),
+      &equal_op(), &less_op(), &greater_op(), &not_equal_op(), &less_equal_op(), &greater_equal_op(), &where_op(), &masked_fill_op(),
+      &concat_op(), &stack_op(), &repeat_op(),
       &gather_op(), &scatter_add_op(), &index_select_op(), &embedding_op(), &embedding_add_op(),
       // neural networks
       &matmul_op(), &linear_op(), &softmax_op(), &log_softmax_op(), &layer_norm_op(), &dropout_op(), &attention_op(),

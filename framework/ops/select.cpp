@@ -28,7 +28,7 @@ OpSpec comparison(const char* name, const char* summary, const char* math, F com
   spec.name = name;
   spec.summary = summary;
   spec.math = math;
-  spec.pitfalls = "Every comparison with NaN is false.";
+  spec.pitfalls = "Every comparison with NaN is false, but for not_equal, which is true.";
   spec.inputs = {{.name = "a", .differentiable = false}, {.name = "b", .differentiable = false}};
   spec.infer = [](const OpCall& call) -> std::vector<TensorSpec> {
     call.require_same_dtype(0, 1);
@@ -93,6 +93,19 @@ const OpSpec& less_op() {
 }
 const OpSpec& greater_op() {
   static const OpSpec op = comparison("greater", "True where a is greater than b.", "y = [a > b]", [](auto a, auto b) { return a > b; });
+  return op;
+}
+
+const OpSpec& not_equal_op() {
+  static const OpSpec op = comparison("not_equal", "True where the elements differ.", "y = [a != b]", [](auto a, auto b) { return a != b; });
+  return op;
+}
+const OpSpec& less_equal_op() {
+  static const OpSpec op = comparison("less_equal", "True where a is at most b.", "y = [a <= b]", [](auto a, auto b) { return a <= b; });
+  return op;
+}
+const OpSpec& greater_equal_op() {
+  static const OpSpec op = comparison("greater_equal", "True where a is at least b.", "y = [a >= b]", [](auto a, auto b) { return a >= b; });
   return op;
 }
 
@@ -208,6 +221,9 @@ const OpSpec& masked_fill_op() {
 Tensor equal(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(equal_op(), {a, b}, {}, where)[0]; }
 Tensor less(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(less_op(), {a, b}, {}, where)[0]; }
 Tensor greater(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(greater_op(), {a, b}, {}, where)[0]; }
+Tensor not_equal(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(not_equal_op(), {a, b}, {}, where)[0]; }
+Tensor less_equal(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(less_equal_op(), {a, b}, {}, where)[0]; }
+Tensor greater_equal(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(greater_equal_op(), {a, b}, {}, where)[0]; }
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b, SourceLocation where) {
   return apply(where_op(), {condition, a, b}, {}, where)[0];
 }

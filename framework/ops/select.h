@@ -11,6 +11,9 @@ struct OpSpec;
 Tensor equal(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
 Tensor less(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
 Tensor greater(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
+Tensor not_equal(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
+Tensor less_equal(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
+Tensor greater_equal(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
 
 /// a where the condition (bool) holds, else b. All three broadcast.
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
@@ -20,6 +23,9 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, double value, SourceLoca
 const OpSpec& equal_op();
 const OpSpec& less_op();
 const OpSpec& greater_op();
+const OpSpec& not_equal_op();
+const OpSpec& less_equal_op();
+const OpSpec& greater_equal_op();
 const OpSpec& where_op();
 const OpSpec& masked_fill_op();
 

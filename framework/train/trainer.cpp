@@ -53,19 +53,16 @@ class MetricsFile {
   std::ofstream file_;
 };
 
-/// Runs the batch again with every op checked; throws what that finds, or a plain sentence.
-[[noreturn]] void blame_non_finite(const std::string& what, std::int64_t step, Generator& generator, const Generator& before,
-                                   const nn::Module& model, const std::function<Tensor(const data::Batch&)>& loss, const data::Batch& batch) {
-  generator = before;
-  std::string first;
+/// Runs the batch again with every op checked: `; first: ...`, or nothing where the second look finds nothing.
+std::string first_non_finite(const nn::Module& model, const std::function<Tensor(const data::Batch&)>& loss, const data::Batch& batch) {
   try {
     const AnomalyScope anomaly;
     model.zero_gradients();
     backward(loss(batch));
   } catch (const NumericError& error) {
-    first = std::string("; first: ") + error.what();
+    return std::string("; first: ") + error.what();
   }
-  fail<NumericError>("step {}: {} is not finite{}. The weights of the step before are kept.", step, what, first);
+  return "";
 }
 
 }  // namespace
@@ -115,9 +112,15 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     const Clock::time_point step_start = Clock::now();
     const data::Batch batch = source.batch(position.epoch, position.batch);
     const Generator generator_before = generator;
+    const auto blame_non_finite = [&](const char* what) {
+      generator = generator_before;
+      save();
+      const std::string saved = options.checkpoint_path.empty() ? "" : fmt::format(". The state before this step is in {}", options.checkpoint_path);
+      fail<NumericError>("step {}: {} is not finite{}{}", position.step + 1, what, first_non_finite(model, loss, batch), saved);
+    };
     const Tensor value = loss(batch);
     const double loss_value = value.item();
-    if (!std::isfinite(loss_value)) blame_non_finite("the loss", position.step + 1, generator, generator_before, model, loss, batch);
+    if (!std::isfinite(loss_value)) blame_non_finite("the loss");
     model.zero_gradients();
     backward(value);
     double gradient_norm = 0;
@@ -125,7 +128,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
       const NoGradScope no_grad;
       gradient_norm = clip_by_global_norm_(optimizer.gradients(), options.clip_norm).item();
     }
-    if (!std::isfinite(gradient_norm)) blame_non_finite("the gradient norm", position.step + 1, generator, generator_before, model, loss, batch);
+    if (!std::isfinite(gradient_norm)) blame_non_finite("the gradient norm");
     optimizer.step(rate);
 
     ++position.step;

@@ -8,6 +8,7 @@ namespace {
 
 /// Streams from here on are for dropout; those before are for initial values.
 constexpr std::uint64_t first_dropout_stream = std::uint64_t{1} << 32;
+constexpr std::int64_t largest_size = std::int64_t{1} << 24;
 
 const GptConfig& validated(const GptConfig& config) {
   config.validate();
@@ -19,6 +20,7 @@ const GptConfig& validated(const GptConfig& config) {
 void GptConfig::validate() const {
   const auto positive = [](const char* field, std::int64_t value) {
     if (value < 1) fail<UsageError>("{} must be at least 1, not {}", field, value);
+    if (value > largest_size) fail<UsageError>("{} must be at most {}, not {}", field, largest_size, value);
   };
   positive("vocabulary_size", vocabulary_size);
   positive("block_size", block_size);
@@ -29,6 +31,12 @@ void GptConfig::validate() const {
   for (double rate : {dropout.embedding, dropout.residual, dropout.attention}) {
     if (!(rate >= 0 && rate < 1)) fail<UsageError>("dropout must be in [0, 1), not {}", rate);
   }
+}
+
+double GptConfig::parameter_count() const {
+  const double d = double(width), vocabulary = double(vocabulary_size);
+  const double block = 12 * d * d + 13 * d;  // four d x d, two d x 4d, their biases, two LayerNorms
+  return double(block_size) * d + 2 * vocabulary * d + double(layers) * block + 2 * d;
 }
 
 void to_json(nlohmann::json& json, const GptConfig& config) {

@@ -18,6 +18,8 @@ struct GptConfig {
 
   /// Throws UsageError naming the field and its value where the model cannot be built.
   void validate() const;
+  /// Elements of all parameters; a double, because a damaged file may ask for any number.
+  double parameter_count() const;
 };
 
 void to_json(nlohmann::json& json, const GptConfig& config);

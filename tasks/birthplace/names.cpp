@@ -5,6 +5,7 @@
 #include "framework/base/error.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
+#include "framework/io/safetensors.h"
 #include "tasks/span_corruption/span_corruption.h"
 
 namespace gradus::tasks {
@@ -70,6 +71,14 @@ Names::Names(const std::string& path, const Vocabulary& vocabulary, std::int64_t
 }
 
 std::int64_t Names::batches_per_epoch() const { return (static_cast<std::int64_t>(examples_.size()) + batch_size_ - 1) / batch_size_; }
+
+std::string Names::fingerprint() const {
+  std::string ids;
+  for (const data::Example& example : examples_) {
+    for (const std::int64_t id : example.input) ids += std::to_string(id) + ' ';
+  }
+  return io::checksum(ids);
+}
 
 std::int64_t Names::counted_tokens_per_epoch() const { return static_cast<std::int64_t>(examples_.size()) * length_; }
 

@@ -32,6 +32,7 @@ class Names : public data::BatchSource {
   std::int64_t batches_per_epoch() const override;
   std::int64_t counted_tokens_per_epoch() const override;
   data::Batch batch(std::int64_t epoch, std::int64_t index) const override;
+  std::string fingerprint() const override;
   const std::vector<data::Example>& examples() const { return examples_; }
 
  private:

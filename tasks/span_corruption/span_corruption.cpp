@@ -7,6 +7,7 @@
 #include "framework/base/error.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
+#include "framework/io/safetensors.h"
 #include "framework/random/generator.h"
 
 namespace gradus::tasks {
@@ -22,9 +23,10 @@ constexpr std::uint64_t order_streams = std::uint64_t{1} << 62;
 std::string Corpus::summary() const { return fmt::format("data has {} characters, {} unique.", text.size(), vocabulary.size()); }
 
 Corpus load_corpus(const std::string& path) {
-  std::u32string text = data::decode_utf8(io::read_file(path), path);
+  const std::string bytes = io::read_file(path);
+  std::u32string text = data::decode_utf8(bytes, path);
   if (text.empty()) fail<DataError>("{}: the corpus is empty", path);
-  Corpus corpus{path, std::move(text), Vocabulary::from_characters(U"□⁇", path), {}};
+  Corpus corpus{path, io::checksum(bytes), std::move(text), Vocabulary::from_characters(U"□⁇", path), {}};
   corpus.vocabulary = Vocabulary::from_text(corpus.text, path);
   std::size_t begin = 0;
   for (std::int64_t line = 1;; ++line) {

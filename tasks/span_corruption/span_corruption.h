@@ -12,6 +12,7 @@ namespace gradus::tasks {
 /// A corpus: one document a line. The text after the last newline is a document too, even when empty.
 struct Corpus {
   std::string path;
+  std::string fingerprint;  ///< of the file's bytes
   std::u32string text;
   data::Vocabulary vocabulary;
   std::vector<std::vector<std::int64_t>> documents;  ///< as ids
@@ -44,6 +45,7 @@ class SpanCorruption : public data::BatchSource {
   std::int64_t batches_per_epoch() const override;
   std::int64_t counted_tokens_per_epoch() const override;
   data::Batch batch(std::int64_t epoch, std::int64_t index) const override;
+  std::string fingerprint() const override { return corpus_->fingerprint; }
   data::Example example(std::int64_t epoch, std::int64_t document) const;
 
  private:
