@@ -1,0 +1,31 @@
+// What the gradient checker checks: a function and the gradient that its author claims for it. Built-in ops, whole models,
+// ops of a user's own and functions from shared libraries all come in this one form.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "framework/ops/op_spec.h"
+
+namespace gradus::testing {
+
+struct Subject {
+  std::string name;
+  std::vector<std::string> inputs, outputs;  ///< their names
+  std::vector<bool> differentiable;          ///< by input
+
+  /// The outputs, for inputs that it may not modify. Whatever the function throws reaches the caller.
+  std::function<Tensors(const Tensors& inputs)> forward;
+  /// The claimed gradients of sum_k <outputs[k], cotangents[k]>, one for each input; undefined: none arrives there (zero).
+  /// An undefined cotangent means that nothing depends on that output.
+  std::function<Tensors(const Tensors& inputs, const Tensors& cotangents)> backward;
+  /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found without
+  /// the backward that is checked.
+  std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
+};
+
+/// An op on the attributes of one sample. The record must outlive the subject.
+Subject subject_of(const OpSpec& spec, const Sample& sample);
+
+}  // namespace gradus::testing
