@@ -2,9 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <set>
-
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "framework/autograd/autograd.h"
 #include "framework/io/safetensors.h"
@@ -19,7 +18,9 @@ using namespace gradus;
 
 namespace {
 
-io::SafetensorsFile golden(const std::string& name) { return io::read_safetensors(std::string(GRADUS_SOURCE_DIR) + "/tests/golden/" + name); }
+io::SafetensorsFile golden(const std::string& name) {
+  return io::read_safetensors(std::string(GRADUS_SOURCE_DIR) + "/tests/golden/" + name);
+}
 
 nlohmann::json about(const io::SafetensorsFile& file) { return nlohmann::json::parse(file.metadata.at("golden")); }
 
@@ -41,7 +42,8 @@ double distance(const Tensor& a, const Tensor& b) {
   REQUIRE(a.shape() == b.shape());
   const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
   double result = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) result = !(std::fabs(x[i] - y[i]) <= result) ? std::fabs(x[i] - y[i]) : result;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    result = !(std::fabs(x[i] - y[i]) <= result) ? std::fabs(x[i] - y[i]) : result;
   return result;
 }
 
@@ -88,22 +90,28 @@ TEST_CASE("every op's values and gradients are PyTorch's, in f64 to 1e-12 and in
       const Tensor output = apply(spec, inputs, attributes)[0], expected = file.find(entry.at("output"));
       const OpCall call = make_call(spec, inputs, attributes, SourceLocation::current());
       // In f32 the inputs are rounded before the op: as many roundings again, and a few for its slope.
-      const double magnitude = std::max(largest(expected), spec.error_model.magnitude ? spec.error_model.magnitude(call, {expected}) : 1.0);
+      const double magnitude =
+          std::max(largest(expected), spec.error_model.magnitude ? spec.error_model.magnitude(call, {expected}) : 1.0);
       const double f32_bound = (2 * spec.error_model.roundings(call) + 8) * 0x1p-24 * magnitude;
       CHECK(distance(output, expected) <= (dtype == DType::f64 ? 1e-12 * std::max(1.0, largest(expected)) : f32_bound));
       if (wanted.empty()) continue;
       const Tensors gradients = grad({output}, wanted, {to_dtype(file.find(entry.at("cotangent")), dtype)});
       for (std::size_t i = 0; i < wanted.size(); ++i) {
         const double scale = std::max(1.0, largest(expected_gradients[i]));
-        const double bound = dtype == DType::f64 ? 1e-12 * scale : 8 * (spec.error_model.roundings(call) + 16) * 0x1p-24 * scale;
+        const double bound =
+            dtype == DType::f64 ? 1e-12 * scale : 8 * (spec.error_model.roundings(call) + 16) * 0x1p-24 * scale;
         CHECK(distance(gradients[i], expected_gradients[i]) <= bound);
       }
     }
   }
   // Ops of our own (adjoints, copies, random numbers, training steps) have no counterpart there, or their own test.
-  const std::set<std::string> without = {"identity", "clone", "cast", "dropout", "equal", "less", "greater", "unslice", "sum_to_shape",
-                                         "scatter_add", "embedding_add", "clip_by_global_norm", "adamw"};
-  for (const OpSpec* spec : all_ops()) CHECK_MESSAGE(covered.count(spec->name) + without.count(spec->name) == 1, spec->name, " has no golden values");
+  const std::set<std::string> without = {
+      "identity",  "clone",        "cast",        "dropout",       "equal",
+      "not_equal", "less",         "less_equal",  "greater",       "greater_equal",
+      "unslice",   "sum_to_shape", "scatter_add", "embedding_add", "clip_by_global_norm",
+      "adamw"};
+  for (const OpSpec* spec : all_ops())
+    CHECK_MESSAGE(covered.count(spec->name) + without.count(spec->name) == 1, spec->name, " has no golden values");
 }
 
 TEST_CASE("a GPT with given weights: logits, loss and every gradient in f64") {
@@ -126,10 +134,12 @@ TEST_CASE("ten steps of AdamW with clipping: losses, norms and final weights in 
   models::Gpt model(about(file).at("config").get<models::GptConfig>(), 1);
   nn::load_parameters(model, with_prefix(file, "weight."), "training.safetensors");
   optim::AdamW optimizer(model.named_parameters(), {});
-  const std::vector<double> losses = file.find("losses").to_vector<double>(), norms = file.find("norms").to_vector<double>(),
+  const std::vector<double> losses = file.find("losses").to_vector<double>(),
+                            norms = file.find("norms").to_vector<double>(),
                             rates = file.find("rates").to_vector<double>();
   for (std::size_t step = 0; step < losses.size(); ++step) {
-    const Tensor loss = loss_of(model.forward(file.find(fmt::format("ids.{}", step))), file.find(fmt::format("targets.{}", step)));
+    const Tensor loss =
+        loss_of(model.forward(file.find(fmt::format("ids.{}", step))), file.find(fmt::format("targets.{}", step)));
     CHECK(std::fabs(loss.item() - losses[step]) <= 1e-5 * losses[step]);
     model.zero_gradients();
     backward(loss);
