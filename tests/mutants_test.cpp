@@ -56,10 +56,10 @@ TEST_CASE("gradcheck rejects every mutant of every kind of op, at cotangent scal
       static std::vector<std::unique_ptr<OpSpec>> kept;  // records outlive their tapes
       kept.push_back(std::make_unique<OpSpec>(testing::mutate(spec, mutant)));
       for (double scale : {1.0, 1e-6}) {
-        testing::GradcheckOptions options;
+        testing::CheckOptions options;
         options.cotangent_scale = scale;
-        const testing::GradcheckReport report = testing::gradcheck(*kept.back(), sample, options);
-        CHECK_MESSAGE(!report.passed(), name, ": the mutant '", mutant.name, "' passed at scale ", scale, "\n", report.text());
+        const testing::CheckReport report = testing::check(*kept.back(), sample, options);
+        CHECK_MESSAGE(!report.passed(), name, ": the mutant '", mutant.name, "' passed at scale ", scale, "\n", to_text(report));
         ++rejected;
       }
     }
@@ -69,10 +69,10 @@ TEST_CASE("gradcheck rejects every mutant of every kind of op, at cotangent scal
 
 TEST_CASE("the right op passes where its mutants fail") {
   for (double scale : {1.0, 1e-6}) {
-    testing::GradcheckOptions options;
+    testing::CheckOptions options;
     options.cotangent_scale = scale;
     SampleMaker make(7);
-    CHECK(testing::gradcheck(softmax_op(), softmax_op().samples(make)[0], options).passed());
+    CHECK(testing::check(softmax_op(), softmax_op().samples(make)[0], options).passed());
   }
 }
 
@@ -84,7 +84,7 @@ TEST_CASE("a NaN never passes") {
     for (std::size_t i : {0, 1}) call.set_gradient(i, full(call.input_spec(i).shape, NAN, DType::f64));
   };
   SampleMaker make(7);
-  CHECK_FALSE(testing::gradcheck(broken, spec.samples(make)[0]).passed());
+  CHECK_FALSE(testing::check(broken, spec.samples(make)[0]).passed());
 }
 
 TEST_CASE("a wrong shape, dtype or number of gradients names op and input") {

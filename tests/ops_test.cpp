@@ -22,7 +22,7 @@ TEST_CASE("every op passes its generated suites") {
 }
 
 TEST_CASE("another seed of cotangents and directions") {
-  testing::GradcheckOptions options;
+  testing::CheckOptions options;
   options.seed = 20261;
   options.cotangent_scale = 1e-6;
   for (const OpSpec* spec : all_ops()) {

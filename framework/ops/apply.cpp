@@ -4,6 +4,7 @@
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/reduce.h"
 #include "framework/ops/op_spec.h"
+#include "framework/ops/decisions.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 
@@ -179,6 +180,7 @@ Tensors apply(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceL
   Tensors outputs = forward.take_outputs();
   for (std::size_t i : mutated_inputs(forward)) forward.input(i).storage().note_write(where);
   if (anomaly_enabled()) check_outputs_finite(forward, outputs);
+  if (decisions_wanted() && spec.decisions) note_decisions(spec.decisions(forward));
   if (record) {
     const auto node = std::make_shared<OpNode>(forward, outputs, forward.take_saved());
     for (std::size_t i = 0; i < outputs.size(); ++i) {

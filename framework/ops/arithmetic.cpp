@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "framework/kernels/cpu/elementwise.h"
+#include "framework/ops/decisions.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -107,6 +108,11 @@ void choose_backward(BackwardCall& call, bool larger) {
   if (call.needs(1)) call.set_gradient(1, g * (1.0 - share));
 }
 
+std::uint64_t which_is_larger(const OpCall& call) {
+  const std::vector<double> difference = sub(call.input(0), call.input(1)).to_vector<double>();
+  return hash_decisions(static_cast<std::int64_t>(difference.size()), [&](std::int64_t i) { return difference[i] > 0 ? 1 : difference[i] < 0 ? 2 : 3; });
+}
+
 }  // namespace
 
 const OpSpec& add_op() {
@@ -195,6 +201,7 @@ const OpSpec& maximum_op() {
     spec.derivation = "Where a > b, y = a: the gradient goes to a; where b > a, to b.";
     spec.pitfalls = "Ties: giving the whole gradient to both counts it twice.";
     spec.subgradient = "At a = b each gets half.";
+    spec.decisions = which_is_larger;
     spec.saves = {.inputs = {0, 1}};
     spec.backward_composite = [](BackwardCall& call) { choose_backward(call, true); };
     spec.samples = broadcast_samples(draw_whole, draw_half);
@@ -212,6 +219,7 @@ const OpSpec& minimum_op() {
     spec.derivation = "Where a < b, y = a: the gradient goes to a; where b < a, to b.";
     spec.pitfalls = "Ties: giving the whole gradient to both counts it twice.";
     spec.subgradient = "At a = b each gets half.";
+    spec.decisions = which_is_larger;
     spec.saves = {.inputs = {0, 1}};
     spec.backward_composite = [](BackwardCall& call) { choose_backward(call, false); };
     spec.samples = broadcast_samples(draw_whole, draw_half);

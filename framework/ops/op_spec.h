@@ -208,6 +208,11 @@ struct OpSpec {
   std::vector<int> mutates;
   /// The outputs are windows on the first input's storage.
   bool is_view = false;
+  /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found without the
+  /// backward: an oracle for the gradient checker.
+  std::function<Tensors(const OpCall&, const Tensors& tangents)> tangent;
+  /// Ops with branches: a hash of which branch each element took (see ops/decisions.h).
+  std::function<std::uint64_t(const OpCall&)> decisions;
 
   // What it computes.
   /// The definition: a composite of simpler ops (then it gives second derivatives too), or plain loops in f64.

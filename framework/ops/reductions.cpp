@@ -6,6 +6,7 @@
 
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/cpu/reduce.h"
+#include "framework/ops/decisions.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -361,6 +362,10 @@ const OpSpec& max_op() {
     spec.math = "y = max over i of x_i";
     spec.derivation = "y is a copy of the winner: it gets the whole cotangent, the others nothing.";
     spec.subgradient = "Among equals the first gets the gradient.";
+    spec.decisions = [](const OpCall& call) {
+      const std::vector<std::int64_t> winners = argmax(call.input(0), call.integer("axis")).to_vector<std::int64_t>();
+      return hash_decisions(static_cast<std::int64_t>(winners.size()), [&](std::int64_t i) { return winners[i]; });
+    };
     spec.pitfalls = "Giving the gradient to every one of several equal elements.";
     spec.inputs = {{"x"}};
     spec.attributes = one_axis_attributes();

@@ -6,6 +6,7 @@
 
 #include "framework/kernels/cpu/elementwise.h"
 #include "framework/kernels/shared/scalar_functions.h"
+#include "framework/ops/decisions.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -93,6 +94,15 @@ Tensor draw_normal(SampleMaker& make, const Shape& shape) { return make.uniform(
 Tensor draw_positive(SampleMaker& make, const Shape& shape) { return make.uniform(shape, 0.3, 3); }
 Tensor draw_away_from_zero(SampleMaker& make, const Shape& shape) { return make.away_from_multiples(shape, -3, 3, 10); }
 Tensor draw_away_from_halves(SampleMaker& make, const Shape& shape) { return make.away_from_multiples(shape, -3, 3, 0.5); }
+
+/// Decisions of a function of one element, by a small integer for the branch it takes.
+template <class Branch>
+std::function<std::uint64_t(const OpCall&)> branches(Branch branch) {
+  return [branch](const OpCall& call) {
+    const std::vector<double> x = call.input(0).to_vector<double>();
+    return hash_decisions(static_cast<std::int64_t>(x.size()), [&](std::int64_t i) { return branch(x[i], call.attributes()); });
+  };
+}
 
 /// 1 where the condition holds, else 0, as a constant.
 template <class Condition>
@@ -215,6 +225,7 @@ const OpSpec& relu_op() {
     spec.derivation = "dy/dx = 1 where x > 0, else 0.";
     spec.pitfalls = "Letting the gradient pass where x is negative.";
     spec.subgradient = "The slope at 0 is 0.";
+    spec.decisions = branches([](double x, const Attributes&) { return x > 0 ? 1 : x < 0 ? 2 : 3; });
     spec.saves = {.inputs = {0}};
     spec.samples = shape_samples(draw_away_from_zero);
     return unary_op(std::move(spec), [](const Attributes&) { return functions::Relu{}; },
@@ -232,6 +243,7 @@ const OpSpec& abs_op() {
     spec.math = "y = |x|";
     spec.derivation = "dy/dx = 1 where x > 0 and -1 where x < 0.";
     spec.subgradient = "The slope at 0 is 0.";
+    spec.decisions = branches([](double x, const Attributes&) { return x > 0 ? 1 : x < 0 ? 2 : 3; });
     spec.saves = {.inputs = {0}};
     spec.samples = shape_samples(draw_away_from_zero);
     return unary_op(std::move(spec), [](const Attributes&) { return functions::Abs{}; },
@@ -342,6 +354,10 @@ const OpSpec& clamp_op() {
     spec.math = "y = min(max(x, low), high)";
     spec.derivation = "dy/dx = 1 inside the interval, 0 outside.";
     spec.subgradient = "At both ends the slope is 1.";
+    spec.decisions = branches([](double x, const Attributes& attributes) {
+      const double low = attributes.number("low"), high = attributes.number("high");
+      return x < low ? 1 : x == low ? 2 : x < high ? 3 : x == high ? 4 : 5;
+    });
     spec.pitfalls = "A clamped element gets no gradient and may never come back.";
     spec.attributes = {{"low", -inf, "lower end"}, {"high", inf, "upper end"}};
     spec.infer = [](const OpCall& call) -> std::vector<TensorSpec> {

@@ -1,295 +1,540 @@
 #include "framework/testing/gradcheck.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
-#include "framework/autograd/autograd.h"
-#include "framework/kernels/cpu/copy.h"
-#include "framework/ops/ops.h"
+#include "framework/autograd/modes.h"
 #include "framework/tensor/creation.h"
+#include "framework/testing/contracts.h"
+#include "framework/testing/hints.h"
+#include "framework/testing/line.h"
+#include "framework/testing/numbers.h"
 
 namespace gradus::testing {
 namespace {
 
-double largest_magnitude(const std::vector<double>& values) {
-  double largest = 0;
-  for (double value : values) largest = !(std::fabs(value) <= largest) ? std::fabs(value) : largest;  // a NaN stays
-  return largest;
-}
+/// Differences beyond this many bars are called wrong.
+constexpr double bars_allowed = 10;
+/// Where the bars are wider than this share of the largest gradient, nothing can be told.
+constexpr double coarsest_resolution = 1e-3;
 
-double dot(const std::vector<double>& a, const std::vector<double>& b) {
+using Signs = std::shared_ptr<std::vector<std::int8_t>>;
+
+double dot(const Numbers& values, const std::vector<std::int8_t>& signs, std::int64_t begin, std::int64_t end) {
   double sum = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  for (std::int64_t e = begin; e < end; ++e) sum += signs[e] * values[e];
   return sum;
-}
-
-/// f64 copies that nobody else holds.
-Tensors own_copies(const Tensors& tensors) {
-  Tensors copies;
-  for (const Tensor& tensor : tensors) copies.push_back(tensor.defined() ? cpu::clone(tensor) : Tensor());
-  return copies;
-}
-
-std::vector<std::vector<double>> values_of(const Tensors& tensors) {
-  std::vector<std::vector<double>> values;
-  for (const Tensor& tensor : tensors) values.push_back(tensor.defined() ? tensor.to_vector<double>() : std::vector<double>{});
-  return values;
 }
 
 class Checker {
  public:
-  Checker(const Function& function, const Tensors& inputs, const std::vector<bool>& differentiable, const std::vector<std::string>& names,
-          const GradcheckOptions& options)
-      : function_(function), inputs_(own_copies(inputs)), differentiable_(differentiable), names_(names), options_(options), generator_(options.seed) {}
+  Checker(const Subject& subject, const Tensors& inputs, const CheckOptions& options)
+      : subject_(subject), options_(options), line_(subject, inputs), generator_(options.seed) {}
 
-  GradcheckReport run() {
-    GradcheckReport report;
-    Tensors outputs;
-    {
-      const NoGradScope no_grad;
-      outputs = function_(inputs_);
+  CheckReport run() {
+    const auto start = std::chrono::steady_clock::now();
+    report_.subject = subject_.name;
+    report_.seed = options_.seed;
+    for (std::size_t i = 0; i < line_.inputs().size(); ++i) {
+      if (line_.inputs()[i].defined())
+        report_.call += fmt::format("{}{}{} {}", i ? "  " : "", subject_.inputs[i],
+                                    to_string(line_.inputs()[i].shape()), to_string(line_.inputs()[i].dtype()));
     }
-    for (const Tensor& output : outputs) {
-      const bool counts = output.defined() && output.dtype() == DType::f64;
-      cotangents_.push_back(counts ? random_normal(output.shape(), generator_, DType::f64, 0, options_.cotangent_scale) : Tensor());
+    draw_cotangents();
+    gradients_ = subject_.backward(line_.inputs(), cotangents_);
+    if (!shapes_are_right()) return finish(start);
+    measure_own_rounding();
+    if (options_.contracts) {
+      report_.contracts = check_contracts(subject_, line_, cotangents_, gradients_, options_);
     }
-    const Tensors gradients = analytic(cotangents_);
-    // What is certainly noise: rounding of outputs of this size, times the cotangent. Very large outputs are constants
-    // (masks), which cancel in the differences.
-    double output_scale = 1;
-    for (const auto& values : values_of(outputs)) output_scale = std::max(output_scale, largest_magnitude(values));
-    noise_floor_ = 1e-7 * options_.cotangent_scale * std::min(output_scale, 1e3);
-    for (std::size_t i = 0; i < inputs_.size(); ++i) {
-      if (!differentiable_[i]) continue;
-      if (gradients[i].defined() && gradients[i].spec() != inputs_[i].spec()) {
-        report.complaint = fmt::format("the gradient of {} is {}, the input is {}", names_[i], gradients[i].describe(), inputs_[i].describe());
-        return report;
-      }
-      report.inputs.push_back(check_input(i, gradients[i].defined() ? gradients[i].to_vector<double>() : std::vector<double>(inputs_[i].numel(), 0.0)));
+    for (std::size_t i = 0; i < line_.inputs().size(); ++i) {
+      if (subject_.differentiable[i]) check_input(i);
     }
-    report.complaint = check_linearity(gradients);
-    return report;
+    if (options_.hints) look_for_hint();
+    return finish(start);
   }
 
  private:
-  Tensors analytic(const Tensors& cotangents) const {
-    Tensors leaves = own_copies(inputs_), wanted;
-    for (std::size_t i = 0; i < leaves.size(); ++i) {
-      if (!differentiable_[i]) continue;
-      leaves[i].set_requires_grad();
-      wanted.push_back(leaves[i]);
+  void draw_cotangents() {
+    for (const Tensor& output : line_.outputs()) {
+      const bool counts = output.defined() && (output.dtype() == DType::f64 || output.dtype() == DType::f32);
+      cotangents_.push_back(
+          counts ? random_normal(output.shape(), generator_, output.dtype(), 0, options_.cotangent_scale) : Tensor());
     }
-    const GradModeScope recording(true);
-    const Tensors outputs = function_(leaves);
-    Tensors reached, upstream;
-    for (std::size_t k = 0; k < outputs.size(); ++k) {
-      if (!outputs[k].defined() || !outputs[k].requires_grad() || !cotangents[k].defined()) continue;
-      reached.push_back(outputs[k]);
-      upstream.push_back(cotangents[k]);
-    }
-    Tensors gradients(inputs_.size());
-    if (reached.empty()) return gradients;
-    const Tensors found = grad(reached, wanted, upstream);
-    for (std::size_t i = 0, next = 0; i < inputs_.size(); ++i) {
-      if (differentiable_[i]) gradients[i] = found[next++];
-    }
-    return gradients;
+    line_.set_cotangents(cotangents_);
   }
 
-  std::vector<std::vector<double>> evaluate() const {
-    const NoGradScope no_grad;
-    return values_of(function_(inputs_));
+  bool shapes_are_right() {
+    std::string finding;
+    if (gradients_.size() != line_.inputs().size()) {
+      finding = fmt::format("backward returned {} gradients for {} inputs", gradients_.size(), line_.inputs().size());
+    }
+    for (std::size_t i = 0; finding.empty() && i < gradients_.size(); ++i) {
+      if (!subject_.differentiable[i] || !gradients_[i].defined() || gradients_[i].spec() == line_.inputs()[i].spec())
+        continue;
+      finding = fmt::format("the gradient of '{}' is {}, the input is {}", subject_.inputs[i], gradients_[i].describe(),
+                            line_.inputs()[i].describe());
+    }
+    report_.contracts.push_back(
+        {.name = "shapes and dtypes", .held = finding.empty(), .finding = finding, .cause = Cause::wrong_shape});
+    return finding.empty();
   }
 
-  /// d<f(x + t d), u>/dt at 0, with d given on input i. The difference of outputs is taken before the product with u.
-  double numeric(std::size_t i, const std::vector<double>& direction) {
-    double* x = inputs_[i].mutable_data<double>();
-    const std::vector<double> saved(x, x + inputs_[i].numel());
-    const auto moved = [&](double t) {
-      for (std::size_t e = 0; e < saved.size(); ++e) {
-        if (direction[e] != 0) x[e] = saved[e] + t * direction[e];
+  /// How much the claimed gradient moves when its inputs move by a rounding error: no check can ask for more.
+  void measure_own_rounding() {
+    own_rounding_.assign(line_.inputs().size(), 0);
+    for (int trial = 0; trial < 2; ++trial) {
+      Tensors moved;
+      StreamReader reader(options_.seed, 5000 + trial);
+      for (std::size_t i = 0; i < line_.inputs().size(); ++i) {
+        const Tensor& input = line_.inputs()[i];
+        if (!subject_.differentiable[i]) {
+          moved.push_back(input);
+          continue;
+        }
+        Numbers values = input.to_vector<double>();
+        const double unit = input.dtype() == DType::f64 ? 0x1p-53 : 0x1p-24;
+        for (double& value : values) value *= reader.next_integer(0, 1) ? 1 + 2 * unit : 1 - 2 * unit;
+        moved.push_back(from_values(input.shape(), values, input.dtype()));
       }
-      auto values = evaluate();
-      std::copy(saved.begin(), saved.end(), x);
-      return values;
+      const Tensors again = subject_.backward(moved, cotangents_);
+      for (std::size_t i = 0; i < again.size() && i < gradients_.size(); ++i) {
+        if (!subject_.differentiable[i]) continue;
+        const Numbers a = numbers_of(gradients_[i], line_.inputs()[i].numel()),
+                      b = numbers_of(again[i], line_.inputs()[i].numel());
+        const double unit = line_.inputs()[i].dtype() == DType::f64 ? 0x1p-53 : 0x1p-24;
+        const double change = largest_difference(a, b), scale = largest_magnitude(a);
+        // At a kink the change is a jump, not rounding: it must not hide an error.
+        own_rounding_[i] =
+            std::max(own_rounding_[i], std::min(std::isfinite(change) ? change : 0.0, 4096 * unit * scale));
+        own_rounding_[i] = std::max(own_rounding_[i], 64 * unit * scale);
+      }
+    }
+  }
+
+  double allowance(std::size_t i, const Derivative& derivative) const {
+    return bars_allowed * derivative.bar + own_rounding_[i];
+  }
+
+  ElementVerdict judge(std::size_t i, const Direction& direction, std::int64_t number, double yours, double scale) {
+    ElementVerdict verdict{.element = number, .yours = yours};
+    InputReport& input = report_.inputs.back();
+    Derivative derivative = line_.derivative(direction, 1e-9 * std::max(scale, std::fabs(yours)));
+    if (exact_ && !derivative.at_kink) derivative = better_of(derivative, exact_along(i, direction));
+    const auto fits = [&] {
+      if (derivative.at_kink) {
+        const double slack = bars_allowed * derivative.side_bar + own_rounding_[i];
+        return yours >= std::min(derivative.left, derivative.right) - slack &&
+               yours <= std::max(derivative.left, derivative.right) + slack;
+      }
+      return std::fabs(yours - derivative.value) <= allowance(i, derivative);
     };
-    constexpr int levels = 5;
-    double table[levels][levels], best = NAN, least_error = INFINITY, h = 0.016;
-    for (int row = 0; row < levels; ++row, h /= 2) {
-      const auto up = moved(h), down = moved(-h);
-      double difference = 0;
-      for (std::size_t k = 0; k < up.size(); ++k) {
-        if (!cotangents_[k].defined()) continue;
-        const std::vector<double> u = cotangents_[k].to_vector<double>();
-        for (std::size_t e = 0; e < u.size(); ++e) difference += u[e] * (up[k][e] - down[k][e]);
-      }
-      table[row][0] = difference / (2 * h);
-      double factor = 4;
-      for (int column = 1; column <= row; ++column, factor *= 4) {
-        table[row][column] = (factor * table[row][column - 1] - table[row - 1][column - 1]) / (factor - 1);
-        const double error = std::max(std::fabs(table[row][column] - table[row][column - 1]), std::fabs(table[row][column] - table[row - 1][column - 1]));
-        if (error < least_error) least_error = error, best = table[row][column];
-      }
+    if (derivative.conclusive && !fits()) {  // before accusing: more ladders
+      const Derivative again = line_.derivative(direction, 0, true);
+      if (!exact_ && (!again.conclusive || again.bar < derivative.bar || again.at_kink)) derivative = again;
     }
-    return best;
-  }
-
-  InputVerdict check_input(std::size_t i, const std::vector<double>& gradient) {
-    InputVerdict verdict{.name = names_[i], .elements = inputs_[i].numel()};
-    std::vector<double> yours, expected;
-    if (verdict.elements <= options_.every_element_up_to) {
-      for (std::int64_t e = 0; e < verdict.elements; ++e) {
-        std::vector<double> unit(gradient.size(), 0.0);
-        unit[e] = 1;
-        yours.push_back(gradient[e]);
-        expected.push_back(numeric(i, unit));
-      }
-    } else {
-      verdict.by_direction = true;
-      for (int k = 0; k < options_.directions; ++k) {
-        std::vector<double> signs = random_integers({verdict.elements}, generator_, 0, 1).to_vector<double>();
-        for (double& sign : signs) sign = sign == 0 ? -1 : 1;
-        yours.push_back(dot(gradient, signs));
-        expected.push_back(numeric(i, signs));
-      }
-    }
-    const double scale = std::max({largest_magnitude(expected), verdict.by_direction ? std::sqrt(dot(gradient, gradient)) : 0.0, noise_floor_});
-    verdict.passed = true;
-    for (std::size_t e = 0; e < yours.size(); ++e) {
-      const double error = std::fabs(yours[e] - expected[e]) / scale;
-      const bool good = error <= options_.tolerance;
-      if (e == 0 || !(error <= verdict.relative_error)) {
-        verdict.worst = static_cast<std::int64_t>(e);
-        verdict.analytic = yours[e];
-        verdict.numeric = expected[e];
-        verdict.relative_error = error;
-      }
-      if (!good) {
-        verdict.passed = false;
-        if (std::isnan(error)) break;
-      }
+    verdict.expected = derivative.value;
+    verdict.bar = derivative.bar;
+    verdict.allowed = derivative.at_kink ? bars_allowed * derivative.bar : allowance(i, derivative);
+    if (!derivative.conclusive) {
+      verdict.verdict = std::isfinite(yours) ? Verdict::cannot_tell : Verdict::disagree;
+    } else if (!fits()) {
+      verdict.verdict = Verdict::disagree;
+    } else if (derivative.at_kink) {
+      ++input.subgradients;
+      verdict.verdict = Verdict::agree;
+    } else if (derivative.constant && yours == 0) {
+      verdict.bar = verdict.allowed = 0;
     }
     return verdict;
   }
 
-  /// Backward must be linear: of zero it is zero, of twice the cotangent it is twice the gradient.
-  std::string check_linearity(const Tensors& gradients) const {
-    for (double factor : {0.0, 2.0}) {
-      Tensors scaled;
-      for (const Tensor& cotangent : cotangents_) scaled.push_back(cotangent.defined() ? cotangent * factor : Tensor());
-      const Tensors again = analytic(scaled);
-      for (std::size_t i = 0; i < gradients.size(); ++i) {
-        if (!gradients[i].defined() && !again[i].defined()) continue;
-        if (!gradients[i].defined() || !again[i].defined()) return fmt::format("the gradient of {} comes and goes", names_[i]);
-        const std::vector<double> one = gradients[i].to_vector<double>(), other = again[i].to_vector<double>();
-        const double scale = std::max(largest_magnitude(one), noise_floor_);
-        for (std::size_t e = 0; e < one.size(); ++e) {
-          if (!(std::fabs(other[e] - factor * one[e]) <= 1e-12 * scale)) {
-            return fmt::format("the gradient of {} is not linear in the cotangent: {} times the cotangent gives {} where {} is expected", names_[i],
-                               factor, other[e], factor * one[e]);
-          }
-        }
+  /// Directional derivative by the subject's own forward mode.
+  Derivative exact_along(std::size_t i, const Direction& direction) {
+    const Tensor& input = line_.inputs()[i];
+    Numbers tangent(static_cast<std::size_t>(input.numel()), 0.0);
+    for (std::int64_t e = direction.begin; e < direction.end; ++e)
+      tangent[e] = direction.signs ? (*direction.signs)[e] : 1;
+    Tensors tangents(line_.inputs().size());
+    tangents[i] = from_values(input.shape(), tangent, input.dtype());
+    const NoGradScope no_grad;
+    const Tensors changes = subject_.tangent_of(line_.inputs(), tangents);
+    Derivative derivative;
+    double magnitude = 0;
+    for (std::size_t k = 0; k < changes.size(); ++k) {
+      if (!cotangents_[k].defined() || !changes[k].defined()) continue;
+      const Numbers change = changes[k].to_vector<double>(), upstream = cotangents_[k].to_vector<double>();
+      for (std::size_t e = 0; e < change.size(); ++e) {
+        derivative.value += change[e] * upstream[e];
+        magnitude += std::fabs(change[e] * upstream[e]);
       }
     }
-    return "";
+    derivative.bar = 16 * (input.dtype() == DType::f64 ? 0x1p-53 : 0x1p-24) * magnitude;
+    derivative.conclusive = std::isfinite(derivative.value);
+    return derivative;
   }
 
-  const Function& function_;
-  Tensors inputs_, cotangents_;
-  const std::vector<bool>& differentiable_;
-  const std::vector<std::string>& names_;
-  const GradcheckOptions& options_;
+  /// Forward mode is believed only where differences do not contradict it.
+  Derivative better_of(const Derivative& differences, const Derivative& exact) {
+    if (!exact.conclusive) return differences;
+    if (differences.conclusive &&
+        std::fabs(differences.value - exact.value) > bars_allowed * (differences.bar + exact.bar)) {
+      report_.inputs.back().note = fmt::format("forward mode says {:.9g} where differences say {:.9g}: not used",
+                                               exact.value, differences.value);
+      exact_ = false;
+      return differences;
+    }
+    return exact.bar < differences.bar || !differences.conclusive ? exact : differences;
+  }
+
+  void check_input(std::size_t i) {
+    const Tensor& input = line_.inputs()[i];
+    report_.inputs.push_back({.name = subject_.inputs[i], .spec = input.spec()});
+    InputReport& result = report_.inputs.back();
+    exact_ = static_cast<bool>(subject_.tangent_of);
+    const Numbers yours = numbers_of(gradients_[i], input.numel());
+    result.by_direction = input.numel() > options_.every_element_up_to;
+    if (result.by_direction) check_directions(i, yours);
+    else check_elements(i, yours);
+    result.oracle = exact_ ? "forward mode" : "differences";
+    for (const ElementVerdict& element : result.elements) {
+      result.failed += element.verdict == Verdict::disagree;
+      result.undecided += element.verdict == Verdict::cannot_tell;
+    }
+    if (result.verdict != Verdict::disagree) {
+      result.verdict = result.failed > 0      ? Verdict::disagree
+                       : result.undecided > 0 ? Verdict::cannot_tell
+                                              : Verdict::agree;
+    }
+    if (result.verdict == Verdict::agree && result.mutants > result.mutants_caught) {
+      std::string names;
+      for (const std::string& name : result.blind_to) names += (names.empty() ? "" : ", ") + name;
+      result.verdict = Verdict::cannot_tell;
+      result.note = "vacuous: this point cannot distinguish your gradient from: " + names;
+    }
+  }
+
+  /// Where the bars are too wide for the tensor's own scale, agreement means nothing. A gradient of zeros has no scale:
+  /// a slope that changes the outputs by a millionth, where the input moves by its own size, would show.
+  void doubt_coarse_ones(std::size_t i, std::vector<ElementVerdict>& verdicts, double scale) {
+    const double resolution =
+        scale > 0 ? coarsest_resolution * scale : 1e-6 * line_.output_size() / line_.typical_size(i);
+    for (ElementVerdict& verdict : verdicts) {
+      if (verdict.verdict == Verdict::agree && verdict.allowed > resolution && report_.inputs.back().subgradients == 0)
+        verdict.verdict = Verdict::cannot_tell;
+    }
+  }
+
+  static const ElementVerdict* worst_of(const std::vector<ElementVerdict>& verdicts) {
+    const ElementVerdict* worst = nullptr;
+    const auto badness = [](const ElementVerdict& v) {
+      const double difference = std::fabs(v.yours - v.expected), rank = v.verdict == Verdict::disagree      ? 2e30
+                                                                        : v.verdict == Verdict::cannot_tell ? 1e30
+                                                                                                            : 0;
+      return std::isfinite(difference) ? rank + std::min(difference / std::max(v.allowed, 1e-300), 1e29) : 1e31;
+    };
+    for (const ElementVerdict& verdict : verdicts) {
+      if (!worst || badness(verdict) > badness(*worst)) worst = &verdict;
+    }
+    return worst;
+  }
+
+  void check_elements(std::size_t i, const Numbers& yours) {
+    InputReport& result = report_.inputs.back();
+    const double claimed = largest_magnitude(yours);
+    for (std::int64_t e = 0; e < static_cast<std::int64_t>(yours.size()); ++e) {
+      result.elements.push_back(judge(i, {i, e, e + 1}, e, yours[e], claimed));
+      const ElementVerdict& element = result.elements.back();
+      if (element.verdict != Verdict::cannot_tell) result.scale = std::max(result.scale, std::fabs(element.expected));
+    }
+    result.checked = static_cast<std::int64_t>(yours.size());
+    result.scale = std::max(result.scale, 0.0);
+    const double scale = std::max(result.scale, result.elements.empty() ? 0.0 : std::min(claimed, 1e300));
+    doubt_coarse_ones(i, result.elements, scale);
+    for (const ElementVerdict& element : result.elements) {
+      if (scale > 0 && element.verdict == Verdict::agree)
+        result.detection_limit = std::max(result.detection_limit, element.allowed / scale);
+    }
+    if (const ElementVerdict* worst = worst_of(result.elements)) result.worst = *worst;
+    prove_sight(i, yours, [&](const Numbers& mutant) {
+      return std::any_of(result.elements.begin(), result.elements.end(), [&](const ElementVerdict& element) {
+        return element.verdict != Verdict::cannot_tell &&
+               !(std::fabs(mutant[element.element] - element.expected) <= element.allowed);
+      });
+    });
+  }
+
+  void check_directions(std::size_t i, const Numbers& yours) {
+    InputReport& result = report_.inputs.back();
+    const std::int64_t count = static_cast<std::int64_t>(yours.size());
+    double squares = 0;
+    for (const double value : yours) squares += std::isfinite(value) ? value * value : 0;
+    const double length = std::sqrt(squares);
+    std::vector<ElementVerdict> verdicts;
+    std::vector<Signs> all_signs;
+    for (int k = 0; k < options_.directions; ++k) {
+      auto signs = std::make_shared<std::vector<std::int8_t>>(yours.size());
+      StreamReader reader(options_.seed, 100 + 16 * i + static_cast<std::size_t>(k));
+      for (std::int64_t e = 0; e < count;) {
+        for (std::uint32_t word = reader.next_word(), bit = 0; bit < 32 && e < count; ++bit, ++e)
+          (*signs)[e] = (word >> bit) & 1 ? 1 : -1;
+      }
+      all_signs.push_back(signs);
+      verdicts.push_back(judge(i, {i, 0, count, signs}, k, dot(yours, *signs, 0, count), length));
+      if (verdicts.back().verdict == Verdict::disagree) break;
+    }
+    double scale = length;
+    for (const ElementVerdict& verdict : verdicts) {
+      if (verdict.verdict != Verdict::cannot_tell) scale = std::max(scale, std::fabs(verdict.expected));
+    }
+    doubt_coarse_ones(i, verdicts, scale);
+    result.checked = static_cast<std::int64_t>(verdicts.size());
+    result.scale = largest_magnitude(yours);
+    result.worst = *worst_of(verdicts);
+    for (const ElementVerdict& verdict : verdicts) {
+      if (result.scale > 0) result.detection_limit = std::max(result.detection_limit, verdict.allowed / result.scale);
+      result.verdict = worse(result.verdict, verdict.verdict);
+    }
+    if (result.verdict == Verdict::disagree) {
+      find_culprits(i, yours, all_signs.back());
+      return;
+    }
+    prove_sight(i, yours, [&](const Numbers& mutant) {
+      for (std::size_t k = 0; k < verdicts.size(); ++k) {
+        if (verdicts[k].verdict == Verdict::agree &&
+            !(std::fabs(dot(mutant, *all_signs[k], 0, count) - verdicts[k].expected) <= verdicts[k].allowed))
+          return true;
+      }
+      return false;
+    });
+  }
+
+  /// Halves the set of elements that move until single ones are left: O(log n) evaluations for each of the first few.
+  void find_culprits(std::size_t i, const Numbers& yours, const Signs& signs) {
+    InputReport& result = report_.inputs.back();
+    std::vector<std::pair<std::int64_t, std::int64_t>> suspects = {{0, static_cast<std::int64_t>(yours.size())}};
+    while (!suspects.empty() && static_cast<int>(result.elements.size()) < options_.most_culprits) {
+      const auto [begin, end] = suspects.back();
+      suspects.pop_back();
+      if (end - begin == 1) {
+        ElementVerdict verdict = judge(i, {i, begin, end}, begin, yours[begin], 0);
+        if (verdict.verdict == Verdict::disagree) result.elements.push_back(verdict);
+        continue;
+      }
+      const std::int64_t middle = begin + (end - begin) / 2;
+      for (const auto& [from, to] :
+           {std::pair{middle, end}, std::pair{begin, middle}}) {  // the first half is looked at first
+        const double claimed = dot(yours, *signs, from, to);
+        const Derivative derivative = line_.derivative({i, from, to, signs}, 0);
+        if (!derivative.conclusive || !(std::fabs(claimed - derivative.value) <= allowance(i, derivative)))
+          suspects.push_back({from, to});
+      }
+    }
+    result.note = suspects.empty() ? fmt::format("{} of {} elements are wrong", result.elements.size(), yours.size())
+                                   : fmt::format("the first {} wrong elements of {}; there are more",
+                                                 result.elements.size(), yours.size());
+    if (const ElementVerdict* worst = worst_of(result.elements)) result.worst = *worst;
+  }
+
+  /// Damages the gradient in the usual ways: a check that lets one of them pass has seen nothing.
+  template <class Rejects>
+  void prove_sight(std::size_t i, const Numbers& yours, Rejects rejects) {
+    InputReport& result = report_.inputs.back();
+    const double scale = largest_magnitude(yours);
+    if (yours.empty() || scale == 0) return;
+    const Shape& shape = line_.inputs()[i].shape();
+    const auto try_mutant = [&](const char* name, const Numbers& mutant) {
+      if (largest_difference(mutant, yours) <= 1e-6 * scale) return;  // changes nothing here
+      ++result.mutants;
+      if (rejects(mutant)) ++result.mutants_caught;
+      else result.blind_to.push_back(name);
+    };
+    Numbers mutant(yours.size(), 0.0);
+    try_mutant("zero", mutant);
+    mutant = yours;
+    for (double& value : mutant) value = -value;
+    try_mutant("sign flipped", mutant);
+    mutant = yours;
+    for (double& value : mutant) value *= 2;
+    try_mutant("doubled", mutant);
+    if (shape.rank() > 0 && shape[0] > 1) {
+      mutant = yours;
+      std::fill(mutant.begin(),
+                mutant.begin() + static_cast<std::ptrdiff_t>(yours.size() / static_cast<std::size_t>(shape[0])), 0.0);
+      try_mutant("first row dropped", mutant);
+    }
+    mutant = yours;
+    std::rotate(mutant.begin(), mutant.begin() + 1, mutant.end());
+    try_mutant("rolled by one", mutant);
+    if (shape.rank() == 2 && shape[0] == shape[1]) {
+      for (std::int64_t r = 0; r < shape[0]; ++r) {
+        for (std::int64_t c = 0; c < shape[1]; ++c) mutant[r * shape[1] + c] = yours[c * shape[1] + r];
+      }
+      try_mutant("transposed", mutant);
+    }
+    Tensors all_ones;
+    for (const Tensor& cotangent : cotangents_)
+      all_ones.push_back(cotangent.defined() ? full(cotangent.shape(), options_.cotangent_scale, cotangent.dtype())
+                                             : cotangent);
+    const Tensors ignoring = subject_.backward(line_.inputs(), all_ones);
+    try_mutant("upstream ignored", numbers_of(ignoring[i], line_.inputs()[i].numel()));
+  }
+
+  void look_for_hint() {
+    for (const ContractReport& contract : report_.contracts) {
+      if (contract.held) continue;
+      report_.hint = Hint{contract.cause, "", contract.finding, 1};
+      return;
+    }
+    for (std::size_t r = 0; r < report_.inputs.size(); ++r) {
+      if (report_.inputs[r].verdict != Verdict::disagree) continue;
+      const std::size_t i =
+          std::find(subject_.inputs.begin(), subject_.inputs.end(), report_.inputs[r].name) - subject_.inputs.begin();
+      report_.hint = find_hint(subject_, line_, cotangents_, gradients_, report_, r, i);
+      if (report_.hint) return;
+    }
+  }
+
+  CheckReport finish(std::chrono::steady_clock::time_point start) {
+    for (const InputReport& input : report_.inputs) report_.verdict = worse(report_.verdict, input.verdict);
+    for (const ContractReport& contract : report_.contracts) {
+      if (!contract.held) report_.verdict = Verdict::disagree;
+    }
+    if (!report_.hint && !report_.contracts.empty() && !report_.contracts[0].held)
+      report_.hint = Hint{Cause::wrong_shape, "", report_.contracts[0].finding, 1};
+    if (options_.explain) explain();
+    report_.evaluations = line_.evaluations();
+    report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return std::move(report_);
+  }
+
+  void explain() {
+    for (std::size_t r = 0; r < report_.inputs.size(); ++r) {
+      const InputReport& input = report_.inputs[r];
+      if (input.verdict != report_.verdict || input.elements.empty()) continue;
+      const std::size_t i =
+          std::find(subject_.inputs.begin(), subject_.inputs.end(), input.name) - subject_.inputs.begin();
+      const std::int64_t e = input.worst.element;
+      const double own = std::fabs(line_.element(i, e)), scale = own > 0 ? own : line_.typical_size(i);
+      report_.step_errors = error_by_step(
+          [&](double t) {
+            return line_.at({i, e, e + 1}, t);
+          },
+          scale, input.worst.expected);
+      return;
+    }
+  }
+
+  const Subject& subject_;
+  const CheckOptions& options_;
+  Line line_;
   Generator generator_;
-  double noise_floor_ = 0;
+  Tensors cotangents_, gradients_;
+  std::vector<double> own_rounding_;
+  bool exact_ = false;
+  CheckReport report_;
 };
 
-Function function_of(const OpSpec& spec, const Sample& sample) {
-  return [&spec, attributes = sample.attributes](const Tensors& inputs) { return apply(spec, inputs, attributes); };
+/// <a, H b> = <b, H a> for the second derivative H of <f(x), u>: needs no differences.
+ContractReport hessian_symmetry(const Subject& second, const Tensors& arguments, std::size_t first_order_inputs,
+                                std::uint64_t seed) {
+  ContractReport report{.name = "Hessian symmetric"};
+  Generator generator(seed, 1u << 21);
+  const NoGradScope no_grad;
+  const Tensors gradients = second.forward(arguments);
+  Tensors a, b;
+  for (const Tensor& gradient : gradients) {
+    a.push_back(gradient.defined() ? random_normal(gradient.shape(), generator, gradient.dtype()) : Tensor());
+    b.push_back(gradient.defined() ? random_normal(gradient.shape(), generator, gradient.dtype()) : Tensor());
+  }
+  const Tensors of_a = second.backward(arguments, a), of_b = second.backward(arguments, b);
+  double b_h_a = 0, a_h_b = 0, magnitude = 0;
+  for (std::size_t i = 0, next = 0; i < first_order_inputs; ++i) {
+    if (!second.differentiable[i]) continue;
+    const std::size_t k = next++;
+    if (!a[k].defined()) continue;
+    const Numbers left = a[k].to_vector<double>(), right = b[k].to_vector<double>();
+    const Numbers h_a = numbers_of(of_a[i], static_cast<std::int64_t>(left.size())),
+                  h_b = numbers_of(of_b[i], static_cast<std::int64_t>(left.size()));
+    for (std::size_t e = 0; e < left.size(); ++e) {
+      b_h_a += right[e] * h_a[e];
+      a_h_b += left[e] * h_b[e];
+      magnitude += std::fabs(right[e] * h_a[e]) + std::fabs(left[e] * h_b[e]);
+    }
+  }
+  if (!(std::fabs(b_h_a - a_h_b) <= 1e-10 * magnitude)) {
+    report.held = false;
+    report.finding =
+        fmt::format("<b, H a> is {:.12g}, <a, H b> is {:.12g}: the second derivative is not symmetric", b_h_a, a_h_b);
+  }
+  return report;
 }
 
 }  // namespace
 
-bool GradcheckReport::passed() const {
-  return complaint.empty() && std::all_of(inputs.begin(), inputs.end(), [](const InputVerdict& input) { return input.passed; });
+Verdict worse(Verdict a, Verdict b) {
+  if (a == Verdict::disagree || b == Verdict::disagree) return Verdict::disagree;
+  return a == Verdict::cannot_tell || b == Verdict::cannot_tell ? Verdict::cannot_tell : Verdict::agree;
 }
 
-std::string GradcheckReport::text() const {
-  std::string text = complaint.empty() ? "" : "  " + complaint + "\n";
-  for (const InputVerdict& input : inputs) {
-    text += fmt::format("  {:14} {:7} elements  worst at {} {}: yours {:.9g}, expected {:.9g}, off by {:.2g} of the gradient's scale  {}\n", input.name,
-                        input.elements, input.by_direction ? "direction" : "element", input.worst, input.analytic, input.numeric, input.relative_error,
-                        input.passed ? "agree" : "DISAGREE");
-  }
-  return text;
+int CheckReport::mutants() const {
+  int sum = 0;
+  for (const InputReport& input : inputs) sum += input.mutants;
+  return sum;
+}
+int CheckReport::mutants_caught() const {
+  int sum = 0;
+  for (const InputReport& input : inputs) sum += input.mutants_caught;
+  return sum;
+}
+double CheckReport::detection_limit() const {
+  double limit = 0;
+  for (const InputReport& input : inputs) limit = std::max(limit, input.detection_limit);
+  return limit;
 }
 
-GradcheckReport gradcheck(const Function& function, const Tensors& inputs, const std::vector<bool>& differentiable,
-                          const std::vector<std::string>& names, const GradcheckOptions& options) {
-  return Checker(function, inputs, differentiable, names, options).run();
+CheckReport check(const Subject& subject, const Tensors& inputs, const CheckOptions& options) {
+  return Checker(subject, inputs, options).run();
 }
 
-GradcheckReport gradgradcheck(const Function& function, const Tensors& inputs, const std::vector<bool>& differentiable,
-                              const std::vector<std::string>& names, const GradcheckOptions& options) {
-  // (inputs, cotangents) -> gradients, a function like any other.
-  Tensors outputs;
-  {
-    const NoGradScope no_grad;
-    outputs = function(inputs);
-  }
-  Generator generator(options.seed + 1);
-  Tensors arguments = inputs;
-  std::vector<bool> varies = differentiable;
-  std::vector<std::string> all_names = names;
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    const bool counts = outputs[k].dtype() == DType::f64;
-    arguments.push_back(counts ? random_normal(outputs[k].shape(), generator, DType::f64) : Tensor());
-    varies.push_back(counts);
-    all_names.push_back(fmt::format("cotangent {}", k));
-  }
-  const std::size_t count = inputs.size();
-  const Function gradient = [&](const Tensors& values) {
-    const bool graph = grad_enabled();
-    const GradModeScope recording(true);
-    Tensors leaves(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(count)), wanted;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (!differentiable[i]) continue;
-      if (!leaves[i].requires_grad()) leaves[i] = leaves[i].detach().set_requires_grad();
-      wanted.push_back(leaves[i]);
+CheckReport check(const OpSpec& spec, const Sample& sample, const CheckOptions& options, int order) {
+  CheckReport report;
+  if (order == 1) {
+    report = check(subject_of(spec, sample), sample.inputs, options);
+  } else {
+    const Subject second = gradient_subject_of(spec, sample);
+    Tensors arguments = sample.inputs;
+    Generator generator(options.seed + 1);
+    {
+      const NoGradScope no_grad;
+      for (const Tensor& output : apply(spec, sample.inputs, sample.attributes)) {
+        arguments.push_back(output.dtype() == DType::f64 ? random_normal(output.shape(), generator, DType::f64)
+                                                         : Tensor());
+      }
     }
-    const Tensors results = function(leaves);
-    Tensors reached, upstream;
-    for (std::size_t k = 0; k < results.size(); ++k) {
-      if (!results[k].requires_grad() || !values[count + k].defined()) continue;
-      reached.push_back(results[k]);
-      upstream.push_back(values[count + k]);
-    }
-    return grad(reached, wanted, upstream, {.retain_graph = true, .create_graph = graph});
-  };
-  return gradcheck(gradient, arguments, varies, all_names, options);
-}
-
-std::vector<bool> differentiable_inputs(const OpSpec& spec, const Tensors& inputs) {
-  std::vector<bool> differentiable;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const InputSpec& input = spec.inputs[std::min(i, spec.inputs.size() - 1)];
-    differentiable.push_back(input.differentiable && inputs[i].defined() && is_floating(inputs[i].dtype()));
+    CheckOptions second_options = options;
+    second_options.contracts = false;
+    report = check(second, arguments, second_options);
+    report.contracts.push_back(hessian_symmetry(second, arguments, sample.inputs.size(), options.seed));
+    if (!report.contracts.back().held) report.verdict = Verdict::disagree;
+    report.order = 2;
   }
-  return differentiable;
+  report.label = sample.label;
+  report.rerun = fmt::format("gradus gradcheck --op {} --sample '{}' --order {} --seed {} --explain", spec.name,
+                             sample.label, order, options.seed);
+  return report;
 }
 
-std::vector<std::string> input_names(const OpSpec& spec, std::size_t count) {
-  const OpCall call(spec, Tensors(count), {}, SourceLocation::current());
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < count; ++i) names.push_back(call.input_name(i));
-  return names;
-}
-
-GradcheckReport gradcheck(const OpSpec& spec, const Sample& sample, const GradcheckOptions& options) {
-  return gradcheck(function_of(spec, sample), sample.inputs, differentiable_inputs(spec, sample.inputs), input_names(spec, sample.inputs.size()), options);
-}
-
-GradcheckReport gradgradcheck(const OpSpec& spec, const Sample& sample, const GradcheckOptions& options) {
-  return gradgradcheck(function_of(spec, sample), sample.inputs, differentiable_inputs(spec, sample.inputs), input_names(spec, sample.inputs.size()), options);
+std::vector<CheckReport> check_op(const OpSpec& spec, const CheckOptions& options) {
+  if (!spec.samples) fail<UsageError>("[{}] the record has no samples: nothing to check it on", spec.name);
+  std::vector<CheckReport> reports;
+  SampleMaker make(options.seed);
+  for (const Sample& sample : spec.samples(make)) {
+    if (!spec.is_differentiable()) continue;
+    for (const int order : {1, 2}) reports.push_back(check(spec, sample, options, order));
+  }
+  return reports;
 }
 
 }  // namespace gradus::testing

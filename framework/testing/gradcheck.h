@@ -1,59 +1,104 @@
-// Is this gradient right? The analytic gradient of <f(x), u>, for a random cotangent u, against differences of f in f64.
+// Is this gradient right? The claimed gradient of <f(x), u>, for a random upstream gradient u, against differences of f
+// that choose their own steps and know their own error. Three verdicts; "cannot tell" is never turned into either of
+// the others.
 #pragma once
 
-#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "framework/ops/op_spec.h"
+#include "framework/testing/causes.h"
+#include "framework/testing/derivative.h"
+#include "framework/testing/subject.h"
 
 namespace gradus::testing {
 
-/// A differentiable function of f64 tensors.
-using Function = std::function<Tensors(const Tensors&)>;
+enum class Verdict { agree, disagree, cannot_tell };
+std::string to_string(Verdict verdict);
+/// disagree over cannot tell over agree.
+Verdict worse(Verdict a, Verdict b);
 
-struct GradcheckOptions {
-  std::uint64_t seed = 1;             ///< of cotangents and directions
-  double cotangent_scale = 1;         ///< the verdict must not depend on it
-  double tolerance = 1e-7;            ///< largest error, relative to the gradient tensor's own scale
-  std::int64_t every_element_up_to = 200;  ///< larger inputs are checked along random directions
+struct CheckOptions {
+  std::uint64_t seed = 1;                  ///< of cotangents, directions, nearby points
+  double cotangent_scale = 1;              ///< the verdict must not depend on it
+  std::int64_t every_element_up_to = 200;  ///< larger inputs are checked along random directions, failing ones bisected
   int directions = 4;
+  int most_culprits = 8;  ///< failing elements of a large input that are looked for
+  bool contracts = true;  ///< linear, deterministic, inputs unmodified, ...
+  bool hints = true;      ///< name the likely cause of a disagreement
+  bool explain = false;   ///< keep the numbers that --explain prints
 };
 
-struct InputVerdict {
+struct ElementVerdict {
+  std::int64_t element = 0;  ///< row-major
+  double yours = 0, expected = 0, bar = 0;
+  Verdict verdict = Verdict::agree;
+  double allowed = 0;  ///< differences up to here are within the bars
+};
+
+struct InputReport {
   std::string name;
-  std::int64_t elements = 0;
-  bool by_direction = false;
-  std::int64_t worst = 0;  ///< flat index, or number of the direction
-  double analytic = 0, numeric = 0;
-  double relative_error = 0;  ///< |analytic - numeric| / scale of the gradient; NaN where either is
-  bool passed = false;
+  TensorSpec spec;
+  Verdict verdict = Verdict::agree;
+  std::string oracle = {};               ///< `differences` or `forward mode`
+  bool by_direction = false;             ///< `elements` are then those that bisection found
+  std::int64_t checked = 0, failed = 0;  ///< elements (or directions)
+  std::int64_t undecided = 0;
+  std::int64_t subgradients = 0;  ///< elements at a kink with a value between the slopes
+  ElementVerdict worst = {};
+  std::vector<ElementVerdict> elements = {};  ///< every one that was checked singly
+  double scale = 0;                           ///< largest gradient: what errors are relative to
+  double detection_limit = 0;              ///< smallest error of any one element that this run sees, relative to scale
+  int mutants = 0, mutants_caught = 0;     ///< damaged gradients that a check at this point must reject
+  std::vector<std::string> blind_to = {};  ///< the mutants that passed
+  std::string note = {};
 };
 
-struct GradcheckReport {
-  std::vector<InputVerdict> inputs;
-  std::string complaint;  ///< a broken contract (shape, dtype, missing gradient); empty if none
-  bool passed() const;
-  /// One line for each input.
-  std::string text() const;
+struct ContractReport {
+  std::string name;  ///< `linear in the upstream gradient`, ...
+  bool held = true;
+  std::string finding = {};  ///< a sentence where it is broken, or the reason why it was left out
+  Cause cause = Cause::unknown;
+  bool skipped = false;
 };
 
-/// Checks the gradient with respect to each input with differentiable[i]. Central differences at steps that shrink, joined
-/// by Richardson extrapolation; inputs are restored from saved bits. Also: gradients have their input's shape and dtype, a
-/// zero cotangent gives zero, and the gradient is linear in the cotangent. NaN never passes.
-GradcheckReport gradcheck(const Function& function, const Tensors& inputs, const std::vector<bool>& differentiable,
-                          const std::vector<std::string>& names, const GradcheckOptions& options = {});
+struct Hint {
+  Cause cause = Cause::unknown;
+  std::string input;
+  std::string sentence;
+  double share = 0;  ///< of the residual that it explains, 0 to 1
+};
 
-/// The same for the gradient itself, as a function of the inputs and the cotangents (create_graph).
-GradcheckReport gradgradcheck(const Function& function, const Tensors& inputs, const std::vector<bool>& differentiable,
-                              const std::vector<std::string>& names, const GradcheckOptions& options = {});
+struct CheckReport {
+  std::string subject, label;  ///< op and sample
+  std::string call;            ///< inputs as `x (3,5) f64`
+  std::uint64_t seed = 0;
+  int order = 1;
+  Verdict verdict = Verdict::agree;
+  std::vector<InputReport> inputs;
+  std::vector<ContractReport> contracts;
+  std::optional<Hint> hint;
+  std::string rerun;                   ///< a command line; empty where there is none
+  std::vector<StepError> step_errors;  ///< with `explain`: of the worst element
+  std::int64_t evaluations = 0;
+  double seconds = 0;
 
-/// An op on one of its samples.
-GradcheckReport gradcheck(const OpSpec& spec, const Sample& sample, const GradcheckOptions& options = {});
-GradcheckReport gradgradcheck(const OpSpec& spec, const Sample& sample, const GradcheckOptions& options = {});
+  bool passed() const { return verdict == Verdict::agree; }
+  int mutants() const;
+  int mutants_caught() const;
+  double detection_limit() const;
+};
 
-/// Which inputs of a call with `count` tensors have gradients, and all their names.
-std::vector<bool> differentiable_inputs(const OpSpec& spec, const Tensors& inputs);
-std::vector<std::string> input_names(const OpSpec& spec, std::size_t count);
+/// Checks the gradient with respect to every differentiable input.
+CheckReport check(const Subject& subject, const Tensors& inputs, const CheckOptions& options = {});
+
+/// An op on one of its samples; order 2 checks the gradient of the gradient, and the symmetry of the Hessian.
+CheckReport check(const OpSpec& spec, const Sample& sample, const CheckOptions& options = {}, int order = 1);
+
+/// Every sample of an op, first and second order. The record needs `samples`.
+std::vector<CheckReport> check_op(const OpSpec& spec, const CheckOptions& options = {});
+
+/// The report for people: one line where all is well, a table, the likely cause and what else was checked where not.
+std::string to_text(const CheckReport& report, bool explain = false);
 
 }  // namespace gradus::testing

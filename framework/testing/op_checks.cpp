@@ -97,7 +97,7 @@ struct Run {
 
 class RecordChecker {
  public:
-  RecordChecker(const OpSpec& spec, const GradcheckOptions& options) : spec_(spec), options_(options) {}
+  RecordChecker(const OpSpec& spec, const CheckOptions& options) : spec_(spec), options_(options) {}
 
   RecordReport run() {
     const auto start = std::chrono::steady_clock::now();
@@ -324,13 +324,13 @@ class RecordChecker {
   }
 
   void check_gradient(const Sample& sample) {
-    const GradcheckReport report = gradcheck(spec_, sample, options_);
-    expect(report.passed(), sample.label, "\n" + report.text());
+    const CheckReport report = check(spec_, sample, options_);
+    expect(report.passed(), sample.label, "\n" + to_text(report));
   }
 
   void check_second_gradient(const Sample& sample) {
-    const GradcheckReport report = gradgradcheck(spec_, sample, options_);
-    expect(report.passed(), sample.label, "\n" + report.text());
+    const CheckReport report = check(spec_, sample, options_, 2);
+    expect(report.passed(), sample.label, "\n" + to_text(report));
   }
 
   void check_kernel_against_composite(const Sample& sample) {
@@ -433,7 +433,7 @@ class RecordChecker {
   }
 
   const OpSpec& spec_;
-  const GradcheckOptions& options_;
+  const CheckOptions& options_;
   RecordReport* report_ = nullptr;
   std::vector<Sample> samples_, edges_;
 };
@@ -455,6 +455,6 @@ std::string RecordReport::text() const {
   return text;
 }
 
-RecordReport check_record(const OpSpec& spec, const GradcheckOptions& options) { return RecordChecker(spec, options).run(); }
+RecordReport check_record(const OpSpec& spec, const CheckOptions& options) { return RecordChecker(spec, options).run(); }
 
 }  // namespace gradus::testing

@@ -24,6 +24,6 @@ struct RecordReport {
 };
 
 /// Runs every suite that applies to the record.
-RecordReport check_record(const OpSpec& spec, const GradcheckOptions& options = {});
+RecordReport check_record(const OpSpec& spec, const CheckOptions& options = {});
 
 }  // namespace gradus::testing

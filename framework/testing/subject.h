@@ -1,5 +1,5 @@
-// What the gradient checker checks: a function and the gradient that its author claims for it. Built-in ops, whole models,
-// ops of a user's own and functions from shared libraries all come in this one form.
+// What the gradient checker checks: a function and the gradient that its author claims for it. Built-in ops, whole
+// models, ops of a user's own and functions from shared libraries all come in this one form.
 #pragma once
 
 #include <functional>
@@ -16,16 +16,30 @@ struct Subject {
   std::vector<bool> differentiable;          ///< by input
 
   /// The outputs, for inputs that it may not modify. Whatever the function throws reaches the caller.
-  std::function<Tensors(const Tensors& inputs)> forward;
-  /// The claimed gradients of sum_k <outputs[k], cotangents[k]>, one for each input; undefined: none arrives there (zero).
-  /// An undefined cotangent means that nothing depends on that output.
-  std::function<Tensors(const Tensors& inputs, const Tensors& cotangents)> backward;
-  /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found without
-  /// the backward that is checked.
+  std::function<Tensors(const Tensors& inputs)> forward = {};
+  /// The claimed gradients of sum_k <outputs[k], cotangents[k]>, one for each input; undefined: none arrives there
+  /// (zero). An undefined cotangent means that nothing depends on that output.
+  std::function<Tensors(const Tensors& inputs, const Tensors& cotangents)> backward = {};
+  /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found
+  /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
 };
 
+/// A function whose gradient comes from the tape.
+Subject subject_from_function(const std::string& name, std::function<Tensors(const Tensors&)> function,
+                              const std::vector<std::string>& input_names, const std::vector<bool>& differentiable);
+
 /// An op on the attributes of one sample. The record must outlive the subject.
 Subject subject_of(const OpSpec& spec, const Sample& sample);
+
+/// The gradient as a function of inputs and cotangents (create_graph): checking it is checking the second derivative.
+/// Takes the inputs of the first order, then one cotangent for each output.
+Subject gradient_subject(const Subject& subject, std::function<Tensors(const Tensors&)> function,
+                         const Tensors& inputs);
+Subject gradient_subject_of(const OpSpec& spec, const Sample& sample);
+
+/// Which inputs of a call with these tensors have gradients, and all their names.
+std::vector<bool> differentiable_inputs(const OpSpec& spec, const Tensors& inputs);
+std::vector<std::string> input_names(const OpSpec& spec, std::size_t count);
 
 }  // namespace gradus::testing

@@ -1,0 +1,56 @@
+// Both Jacobians of one input, the true one and the claimed one, entry by entry: what the hints about sums, uses and
+// upstream gradients look at.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/testing/hints.h"
+#include "framework/testing/numbers.h"
+
+namespace gradus::testing {
+
+class Jacobians {
+ public:
+  /// By differences, and by one backward for each output element. Nothing where that would be too many.
+  static std::optional<Jacobians> find(const Subject& subject, Line& line, const Tensors& cotangents,
+                                       std::size_t input);
+
+  /// What of the upstream gradient is lost, misplaced or invented.
+  std::optional<Hint> hint() const;
+
+ private:
+  enum class Entry { both_zero, equal, missing, invented, different };
+  struct Output {
+    std::string name;
+    Shape shape;
+    std::int64_t begin = 0;  ///< of its elements among all outputs'
+    std::int64_t end() const { return begin + shape.numel(); }
+  };
+
+  bool same(double claimed, double expected, double bar) const;
+  Entry entry(std::int64_t out, std::int64_t in) const;
+  std::optional<Hint> one_output_not_used() const;
+  std::optional<Hint> two_outputs_swapped() const;
+  std::optional<Hint> only_missing() const;
+  std::optional<Hint> only_invented() const;
+  std::optional<Hint> upstream_elsewhere() const;
+  std::optional<Hint> factor_by_output() const;
+
+  std::vector<Output> outputs_;
+  Shape input_shape_;
+  std::int64_t rows_ = 0, columns_ = 0;                     ///< output elements, input elements
+  std::vector<Numbers> true_, bars_, claimed_;              ///< [output element][input element]
+  std::vector<std::pair<std::string, Numbers>> by_output_;  ///< named numbers, one for each output element
+  double scale_ = 0;
+};
+
+/// Coordinate of a row-major element along an axis.
+std::int64_t coordinate(const Shape& shape, std::int64_t element, int axis);
+/// `[1,4]`.
+std::string place_of(const Shape& shape, std::int64_t element);
+/// Values of `tensor` repeated to `shape` by the broadcasting rule; empty where that does not fit.
+Numbers broadcast_values(const Tensor& tensor, const Shape& shape);
+
+}  // namespace gradus::testing

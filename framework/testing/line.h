@@ -1,0 +1,64 @@
+// A function of tensors along straight lines through its inputs: what differences are taken of.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "framework/testing/derivative.h"
+#include "framework/testing/subject.h"
+
+namespace gradus::testing {
+
+/// Which elements of one input move, and which way.
+struct Direction {
+  std::size_t input = 0;
+  std::int64_t begin = 0, end = 0;  ///< row-major range of elements
+  std::shared_ptr<const std::vector<std::int8_t>> signs =
+      {};  ///< +1 or -1 for every element of the input; none: all +1
+};
+
+/// <f(x + t d) - f(x), u> for one subject, one point x and one u.
+class Line {
+ public:
+  Line(const Subject& subject, const Tensors& inputs);
+
+  const Tensors& inputs() const { return inputs_; }
+  const Tensors& outputs() const { return outputs_; }
+  void set_cotangents(const Tensors& cotangents);
+
+  Evaluation at(const Direction& direction, double t);
+  /// With steps relative to the element that moves (or to the tensor where many do), and again relative to the tensor
+  /// where that does not settle it. `good_enough`: stop at this bar.
+  Derivative derivative(const Direction& direction, double good_enough, bool thorough = false);
+
+  /// Derivatives of every output element by one input element, flat over all outputs; NaN where inconclusive.
+  struct Column {
+    std::vector<double> value, bar;
+  };
+  Column column(std::size_t input, std::int64_t element);
+  std::int64_t output_elements() const;
+
+  double element(std::size_t input, std::int64_t element) const { return base_[input][element]; }
+  double typical_size(std::size_t input) const { return typical_[input]; }
+  /// Root of the sum of squares of outputs * cotangents; of the cotangents alone where all outputs are zero.
+  double output_size() const { return output_size_; }
+  std::int64_t evaluations() const { return evaluations_; }
+
+ private:
+  using Values = std::vector<std::vector<double>>;
+  void move(const Direction& direction, double t, double& moved);
+  void restore(const Direction& direction);
+  Values evaluate(std::uint64_t& decisions);
+
+  const Subject& subject_;
+  Tensors inputs_, outputs_;
+  Values base_, base_outputs_, cotangents_;
+  std::vector<double> typical_;
+  std::vector<double> half_unit_;  ///< unit roundoff by output
+  std::uint64_t base_decisions_ = 0;
+  double output_quantum_ = 0, output_size_ = 0;
+  std::int64_t evaluations_ = 0;
+};
+
+}  // namespace gradus::testing

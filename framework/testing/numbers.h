@@ -1,0 +1,51 @@
+// Small helpers on row-major values, for the checker's files.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "framework/kernels/cpu/copy.h"
+#include "framework/tensor/tensor.h"
+
+namespace gradus::testing {
+
+using Numbers = std::vector<double>;
+
+/// Values of a gradient; an undefined one is zero.
+inline Numbers numbers_of(const Tensor& gradient, std::int64_t count) {
+  return gradient.defined() ? gradient.to_vector<double>() : Numbers(static_cast<std::size_t>(count), 0.0);
+}
+
+inline double largest_magnitude(const Numbers& values) {
+  double largest = 0;
+  for (const double value : values) {
+    if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
+  }
+  return largest;
+}
+
+/// Largest |a - b|; infinity where one is NaN and the other is not.
+inline double largest_difference(const Numbers& a, const Numbers& b) {
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
+  double largest = 0;
+  for (std::size_t e = 0; e < a.size(); ++e) {
+    if (a[e] == b[e] || (std::isnan(a[e]) && std::isnan(b[e]))) continue;
+    const double difference = std::fabs(a[e] - b[e]);
+    largest = std::isnan(difference) ? std::numeric_limits<double>::infinity() : std::max(largest, difference);
+  }
+  return largest;
+}
+
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  if (a.defined() != b.defined()) return false;
+  if (!a.defined()) return true;
+  if (a.spec() != b.spec()) return false;
+  const Tensor x = cpu::contiguous(a), y = cpu::contiguous(b);
+  return x.numel() == 0 ||
+         std::memcmp(x.bytes(), y.bytes(), static_cast<std::size_t>(x.numel()) * size_in_bytes(x.dtype())) == 0;
+}
+
+}  // namespace gradus::testing
