@@ -22,7 +22,7 @@ struct DemoOptions {
   CommonOptions common;
   tasks::WorldSettings world;
   std::string keep;
-  std::int64_t pretrain_epochs = 80;
+  std::int64_t pretrain_epochs = 120;
 };
 
 /// A folder that goes away with the scope, unless the user named one to keep.

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "framework/kernels/cpu/elementwise.h"
+#include "framework/kernels/shared/dual.h"
 #include "framework/ops/decisions.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -13,6 +14,18 @@ namespace {
 
 constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+Shape broadcast_shape(const OpCall& call) {
+  Shape shape;
+  broadcast_shapes(call.input(0).shape(), call.input(1).shape(), shape);
+  return shape;
+}
+
+/// Values of x repeated to `shape`; zeros for an undefined tensor.
+std::vector<double> expanded(const Tensor& x, const Shape& shape) {
+  if (!x.defined()) return std::vector<double>(shape.numel(), 0.0);
+  return x.window(shape, cpu::broadcast_strides(x, shape), x.offset()).to_vector<double>();
+}
 
 /// What every two-operand record has in common; `function` is the op on two numbers of one type.
 template <class F>
@@ -26,16 +39,21 @@ OpSpec binary_op(OpSpec spec, F function) {
     return {{shape, call.input(0).dtype()}};
   };
   spec.reference = [function](const OpCall& call) -> Tensors {
-    Shape shape;
-    broadcast_shapes(call.input(0).shape(), call.input(1).shape(), shape);
-    const auto expanded = [&](std::size_t i) {
-      const Tensor& x = call.input(i);
-      return x.window(shape, cpu::broadcast_strides(x, shape), x.offset()).to_vector<double>();
-    };
-    std::vector<double> a = expanded(0);
-    const std::vector<double> b = expanded(1);
+    const Shape shape = broadcast_shape(call);
+    std::vector<double> a = expanded(call.input(0), shape);
+    const std::vector<double> b = expanded(call.input(1), shape);
     for (std::size_t i = 0; i < a.size(); ++i) a[i] = function(a[i], b[i]);
     return {from_values(shape, a, call.input(0).dtype())};
+  };
+  spec.tangent = [function](const OpCall& call, const Tensors& tangents) -> Tensors {
+    const Shape shape = broadcast_shape(call);
+    const std::vector<double> a = expanded(call.input(0), shape), b = expanded(call.input(1), shape);
+    const std::vector<double> along_a = expanded(tangents[0], shape), along_b = expanded(tangents[1], shape);
+    std::vector<double> slopes(a.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      slopes[i] = function(functions::Dual(a[i], along_a[i]), functions::Dual(b[i], along_b[i])).slope;
+    }
+    return {from_values(shape, slopes, call.input(0).dtype())};
   };
   spec.cpu.forward = [function](ForwardCall& call) {
     visit_compute_dtype(call.input(0).dtype(), [&]<class T>() {

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "framework/kernels/cpu/elementwise.h"
+#include "framework/kernels/shared/dual.h"
 #include "framework/kernels/shared/scalar_functions.h"
 #include "framework/ops/decisions.h"
 #include "framework/ops/op_spec.h"
@@ -41,6 +42,13 @@ OpSpec unary_op(OpSpec spec, MakeFunction make_function, Definition definition, 
     visit_compute_dtype(call.input(0).dtype(), [&]<class T>() {
       cpu::map_elements<T>(call.output(0), [function](T x) { return function.value(x); }, cpu::Operand<T>{call.input(0)});
     });
+  };
+  spec.tangent = [make_function](const OpCall& call, const Tensors& tangents) -> Tensors {
+    const auto function = make_function(call.attributes());
+    std::vector<double> slopes = tangents[0].to_vector<double>();
+    const std::vector<double> x = call.input(0).to_vector<double>();
+    for (std::size_t i = 0; i < x.size(); ++i) slopes[i] = function.value(functions::Dual(x[i], slopes[i])).slope;
+    return {from_values(call.input(0).shape(), slopes, call.input(0).dtype())};
   };
   const bool reads_input = !spec.saves.inputs.empty(), reads_output = !spec.saves.outputs.empty();
   spec.cpu.backward = [make_function, reads_input, reads_output](BackwardCall& call) {

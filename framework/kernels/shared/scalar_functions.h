@@ -1,5 +1,6 @@
 // Element-wise functions: value and derivative in one place, templated on the scalar type and compiled for every device
-// from this header. `derivative(x, y)` may use the input x and the output y = value(x).
+// from this header. `derivative(x, y)` may use the input x and the output y = value(x); the gradient checker compares it
+// with what `value` returns for dual numbers.
 #pragma once
 
 #include "framework/kernels/shared/scalar_math.h"
@@ -17,12 +18,12 @@ struct Exp {
 };
 
 struct Log {
-  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return std::log(x); }
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return log(x); }
   template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return T(1) / x; }
 };
 
 struct Sqrt {
-  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return std::sqrt(x); }
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return sqrt(x); }
   template <class T> GRADUS_HOST_DEVICE T derivative(T, T y) const { return T(0.5) / y; }
 };
 
@@ -44,12 +45,12 @@ struct Relu {
 
 /// The slope at 0 is 0.
 struct Abs {
-  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return std::fabs(x); }
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return fabs(x); }
   template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return T(x > T(0)) - T(x < T(0)); }
 };
 
 struct Erf {
-  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return std::erf(x); }
+  template <class T> GRADUS_HOST_DEVICE T value(T x) const { return erf(x); }
   template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
     return T(2 * std::numbers::inv_sqrtpi) * exp(-x * x);
   }
@@ -62,7 +63,7 @@ struct Gelu {
   }
   template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
     const T slope = normal_cdf(x) + x * normal_pdf(x);
-    return std::fabs(x) == std::numeric_limits<T>::infinity() ? T(x > T(0)) : slope;
+    return fabs(x) == std::numeric_limits<T>::infinity() ? T(x > T(0)) : slope;
   }
 };
 
@@ -77,7 +78,7 @@ struct GeluTanh {
     const T t = tanh(T(s) * (x + T(0.044715) * x * x * x));
     const T inner = T(s) * (T(1) + T(3 * 0.044715) * x * x);
     const T slope = T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * inner;
-    return std::fabs(x) == std::numeric_limits<T>::infinity() ? T(x > T(0)) : slope;
+    return fabs(x) == std::numeric_limits<T>::infinity() ? T(x > T(0)) : slope;
   }
 };
 
@@ -85,12 +86,12 @@ struct Pow {
   double exponent;
   template <class T> GRADUS_HOST_DEVICE T value(T x) const {
     if (exponent == 2) return x * x;
-    return std::pow(x, T(exponent));
+    return pow(x, T(exponent));
   }
   template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
     if (exponent == 0) return T(0);
     if (exponent == 2) return T(2) * x;
-    return T(exponent) * std::pow(x, T(exponent - 1));
+    return T(exponent) * pow(x, T(exponent - 1));
   }
 };
 

@@ -12,6 +12,13 @@
 
 namespace gradus::functions {
 
+// Unqualified, so that a scalar type of its own (dual numbers) finds its own.
+using std::erf;
+using std::fabs;
+using std::log;
+using std::pow;
+using std::sqrt;
+
 /// e^x. Float: x = n ln 2 + r with |r| <= ln(2)/2, e^r by its Taylor polynomial of degree 7.
 GRADUS_HOST_DEVICE inline double exp(double x) { return std::exp(x); }
 GRADUS_HOST_DEVICE inline float exp(float x) {
