@@ -124,13 +124,17 @@ TEST_CASE("missing and contradictory arguments") {
       {"pretrain vanilla", 2, "CORPUS is required"},
       {"pretrain vanilla corpus.txt", 2, "--writing_params_path is needed"},
       {"pretrain vanilla corpus.txt --writing_params_path", 2, "--writing_params_path"},
+      {"pretrain vanilla corpus.txt --writing_params_path --resume", 2,
+       "--writing_params_path needs a value, and '--resume' after it is an option"},
       {pretrain + " --reading_params_path model", 2, "--reading_params_path: pretraining starts from new weights"},
       {pretrain + " --resume --force", 2, "--resume and --force contradict each other"},
       {"finetune vanilla corpus.txt --finetune_corpus_path train.tsv", 2, "--writing_params_path is needed"},
       {finetune, 2, "--finetune_corpus_path is needed"},
-      {"evaluate vanilla corpus.txt --eval_corpus_path held_out.tsv --outputs_path new", 2, "--reading_params_path is needed"},
+      {"evaluate vanilla corpus.txt --eval_corpus_path held_out.tsv --outputs_path new", 2,
+       "--reading_params_path is needed"},
       {evaluate + " --reading_params_path model", 2, "--eval_corpus_path is needed"},
-      {"evaluate vanilla corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv", 2, "--outputs_path is needed"},
+      {"evaluate vanilla corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv", 2,
+       "--outputs_path is needed"},
       {"inspect", 2, "FILE is required"},
       {"data", 2, "subcommand is required"},
       {"sample model", 2, "--prompt is required"},
@@ -141,9 +145,12 @@ TEST_CASE("missing and contradictory arguments") {
 TEST_CASE("values that cannot be used") {
   check_refusals({
       {"pretrain vanila corpus.txt --writing_params_path new", 2, "unknown variant 'vanila' (did you mean vanilla?)"},
-      {"pretrain perceiver corpus.txt --writing_params_path new", 2, "'perceiver' is not part of this version; it has: vanilla"},
-      {"finetune synthesizer corpus.txt --writing_params_path new --finetune_corpus_path train.tsv", 2, "'synthesizer' is not part of this version"},
-      {"evaluate rope corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new", 2, "'rope' is not part of this version"},
+      {"pretrain perceiver corpus.txt --writing_params_path new", 2,
+       "'perceiver' is not part of this version; it has: vanilla"},
+      {"finetune synthesizer corpus.txt --writing_params_path new --finetune_corpus_path train.tsv", 2,
+       "'synthesizer' is not part of this version"},
+      {"evaluate rope corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new", 2,
+       "'rope' is not part of this version"},
       {pretrain + " --max_epochs -1", 2, "--max_epochs must not be negative, not -1"},
       {pretrain + " --batch_size -4", 2, "--batch_size must not be negative, not -4"},
       {pretrain + " --batch_size 1.5", 2, "--batch_size: '1.5' is not a whole number"},
@@ -155,7 +162,13 @@ TEST_CASE("values that cannot be used") {
       {pretrain + " --block_size 4", 2, "block_size must be at least 8"},
       {pretrain + " --dropout 1.5", 2, "dropout must be in [0, 1), not 1.5"},
       {pretrain + " --seed -1", 2, "--seed: '-1' is not a whole number"},
-      {pretrain + " --threads -2", 2, "--threads must be at least 1, not -2"},
+      {pretrain + " --threads -2", 2, "--threads must be between 1 and 1024, or 0 for all, not -2"},
+      {pretrain + " --threads 1000000", 2, "--threads must be between 1 and 1024"},
+      {pretrain + " --max_epochs 99999999999999999999", 2, "--max_epochs: '99999999999999999999' is too large"},
+      {pretrain + " --bottleneck_dim 64", 2, "--bottleneck_dim belongs to the perceiver"},
+      {"evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new --show_errors "
+       "-3",
+       2, "--show_errors must not be negative"},
       {pretrain + " --threads two", 2, "--threads"},
       {pretrain + " --dtype f16", 2, "unknown dtype 'f16'"},
       {pretrain + " --dtype bf16", 2, "this build computes in f32 and f64"},
@@ -188,6 +201,71 @@ TEST_CASE("output paths are tried before the work begins") {
       {evaluate + " --reading_params_path model --eval_corpus_path held_out.tsv --json nowhere/j", 2, "the folder nowhere does not exist"},
       {"gradcheck --op add --json nowhere/j", 2, "the folder nowhere does not exist"},
   });
+}
+
+TEST_CASE("an output is never the same file as an input or another output") {
+  const std::string scored =
+      "evaluate vanilla corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path ";
+  check_refusals({
+      {"pretrain vanilla corpus.txt --writing_params_path ./corpus.txt", 2,
+       "--writing_params_path and CORPUS are the same file, corpus.txt: it would be overwritten"},
+      {pretrain + " --metrics corpus.txt", 2, "--metrics and CORPUS are the same file"},
+      {pretrain + " --json corpus.txt", 2, "--json and CORPUS are the same file"},
+      {pretrain + " --checkpoint corpus.txt", 2, "--checkpoint and CORPUS are the same file"},
+      {pretrain + " --metrics new", 2,
+       "--writing_params_path and --metrics are the same file, new: one would overwrite the other"},
+      {pretrain + " --json a_folder/../new", 2, "--writing_params_path and --json are the same file"},
+      {pretrain + " --checkpoint new", 2, "--writing_params_path and --checkpoint are the same file"},
+      {finetune + " --finetune_corpus_path train.tsv --metrics train.tsv", 2,
+       "--metrics and --finetune_corpus_path are the same file"},
+      {"finetune vanilla corpus.txt --writing_params_path model --finetune_corpus_path train.tsv --reading_params_path "
+       "model",
+       2, "--writing_params_path and --reading_params_path"},
+      {scored + "held_out.tsv", 2, "--outputs_path and --eval_corpus_path are the same file"},
+      {scored + "model", 2, "--outputs_path and --reading_params_path are the same file"},
+      {scored + "new --json new", 2, "--outputs_path and --json are the same file"},
+      {"inspect model --json model", 2, "--json and FILE are the same file"},
+      {"sample model --prompt A --json model", 2, "--json and MODEL are the same file"},
+      {pretrain + " --checkpoint train.tsv", 2,
+       "train.tsv is there and is no checkpoint: name another file with --checkpoint"},
+      {"world . --train_people 7", 1, "corpus.txt: is there already, with other content"},
+  });
+}
+
+TEST_CASE("a full or closed standard output is an error, not silence") {
+  const TemporaryFolder& folder = workplace();
+  for (const std::string line : {"gradus inspect model", "gradus --help", "gradus gradcheck --list",
+                                 "gradus inspect model --json -", "gradus sample model --prompt a --max_new 3"}) {
+    for (const std::string sink : {" > /dev/full", " >&-"}) {
+      CAPTURE(line + sink);
+      const Outcome outcome = run_shell(folder, line + sink);
+      CHECK(outcome.status == 1);
+      CHECK(has(outcome.err, "standard output: cannot be written"));
+    }
+  }
+  // The first file that is opened does not become standard output.
+  REQUIRE(run_shell(folder, "gradus pretrain vanilla corpus.txt --writing_params_path unseen --max_epochs 1" + tiny +
+                                " --metrics unseen.jsonl >&-")
+              .status == 1);
+  CHECK(io::read_file(folder / "unseen") == io::read_file(folder / "model"));
+  CHECK(io::read_file(folder / "unseen.jsonl").starts_with("{\"step\":1,"));
+}
+
+TEST_CASE("the editions' schedules: 2024 stretches pretraining, not finetuning") {
+  const TemporaryFolder& folder = workplace();
+  const auto final_tokens = [&](const std::string& line) {
+    must_run(folder, line + " --writing_params_path edition --max_epochs 1 --force" + tiny);
+    return nlohmann::json::parse(io::read_safetensors(folder / "edition").metadata.at("settings"))
+        .at("--final_tokens")
+        .get<std::int64_t>();
+  };
+  const std::string corpus = io::read_file(folder / "corpus.txt");
+  // As the assignment counts: what follows the last newline is a document too.
+  const std::int64_t tokens = (line_count(corpus) + 1) * 96;
+  CHECK(final_tokens("pretrain vanilla corpus.txt") == 200 * tokens);
+  CHECK(final_tokens("pretrain vanilla corpus.txt --edition 2024") == 650 * tokens);
+  CHECK(final_tokens("finetune vanilla corpus.txt --finetune_corpus_path train.tsv --edition 2024") == 200 * tokens);
+  CHECK(final_tokens("pretrain vanilla corpus.txt --final_tokens 5k") == 5000);
 }
 
 TEST_CASE("corpora and questions that cannot be read") {
@@ -279,7 +357,7 @@ TEST_CASE("help, without arguments and everywhere, leads to examples that run") 
   CHECK(nothing.status == 0);
   CHECK(nothing.out == help.out);
   CHECK(nothing.err.empty());
-  CHECK(has(help.out, "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 130/143 interrupted."));
+  CHECK(has(help.out, "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 129/130/143 interrupted."));
   CHECK(run_program(folder, {"--version"}).out == "gradus 0.1.0\n");
 
   must_run(folder, "world . --train_people 6 --held_out_people 6 --places 4");
@@ -435,6 +513,9 @@ TEST_CASE("samples are text alone, and functions of the seed") {
   CHECK(sample("--seed 3") != sample("--seed 4"));
   // Longer than the model's block, and from standard input.
   CHECK(data::decode_utf8(sample("--max_new 120"), "sample").size() == 4 + 120 + 1);
+  const nlohmann::json json = nlohmann::json::parse(
+      run_shell(folder, "gradus sample model --prompt '" + prompt + "' --temperature 0 --max_new 20 --json -").out);
+  CHECK(json.at("prompt").get<std::string>() + json.at("samples").at(0).get<std::string>() + "\n" == greedy);
   CHECK(run_shell(folder, "printf '" + prompt + "' | gradus sample model --prompt - --temperature 0 --max_new 20").out == greedy);
 }
 
@@ -445,6 +526,7 @@ TEST_CASE("inspect shows models, text and question files") {
   CHECK(has(model.out, "variant: vanilla"));
   CHECK(has(model.out, "blocks.0.attn.key.weight"));
   const nlohmann::json json = nlohmann::json::parse(io::read_file(folder / "model.json"));
+  CHECK(nlohmann::json::parse(run_program(folder, words("inspect model --json -")).out) == json);
   CHECK(json.at("tensors").at("pos_emb").at("shape") == nlohmann::json{1, 96, 16});
   CHECK(nlohmann::json::parse(json.at("metadata").at("config").get<std::string>()).at("width") == 16);
   const Outcome text = run_program(folder, words("inspect corpus.txt"));

@@ -2,9 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <thread>
-
+#include <csignal>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "framework/random/generator.h"
 #include "tests/program.h"
@@ -100,6 +100,18 @@ TEST_CASE("Ctrl-C saves, and the resumed run ends with the same bytes") {
 
 TEST_CASE("SIGTERM does the same with status 143") { interrupt_and_resume(pretrain, "pretrained", SIGTERM); }
 
+TEST_CASE("so does a closed terminal, with status 129, unless nohup was asked for") {
+  interrupt_and_resume(pretrain, "pretrained", SIGHUP);
+  remove_all_of("stopped");
+  std::signal(SIGHUP, SIG_IGN);
+  Program program(world(), gradus_command(words(pretrain + "--writing_params_path stopped --metrics stopped.jsonl")));
+  std::signal(SIGHUP, SIG_DFL);
+  REQUIRE(reaches_step(program, "stopped.jsonl", 5));
+  program.send(SIGHUP);
+  CHECK(program.wait().status == 0);
+  CHECK(read("stopped") == read("pretrained"));
+}
+
 TEST_CASE("a second Ctrl-C leaves at once and damages nothing") {
   remove_all_of("twice");
   const std::string line = pretrain + "--writing_params_path twice --metrics twice.jsonl --checkpoint_every 5 ";
@@ -120,9 +132,8 @@ TEST_CASE("SIGUSR1 saves and goes on") {
   REQUIRE(reaches_step(program, "saved.jsonl", 5));
   CHECK(!exists("saved.checkpoint"));
   program.send(SIGUSR1);
-  bool seen = false;
-  while (!program.has_ended()) seen = seen || exists("saved.checkpoint");
-  CHECK(seen);
+  while (!exists("saved.checkpoint") && !program.has_ended()) sleep_milliseconds(1);
+  CHECK(steps_logged("saved.jsonl") < steps_logged("pretrained.jsonl"));
   CHECK(program.wait().status == 0);
   CHECK(read("saved") == read("pretrained"));
 }
@@ -172,24 +183,65 @@ TEST_CASE("what a checkpoint does not allow is refused by name") {
   };
   const auto names = [](const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; };
   CHECK(names(refusal(""), "pass --resume to go on, or --force to start anew"));
-  CHECK(names(refusal("--resume --seed 4"), "cannot resume with another seed: it was 3, now it is 4"));
-  CHECK(names(refusal("--resume --batch_size 5"), "cannot resume with another batches"));
-  CHECK(names(refusal("--resume --pretrain_lr 1e-3"), "cannot resume with another learning_rate"));
-  CHECK(names(refusal("--resume --width 16"), "cannot resume with another model"));
-  CHECK(names(refusal("--resume --max_epochs 9"), "cannot resume with another max_epochs"));
-  CHECK(names(refusal("--resume --shuffle"), "cannot resume with another shuffle"));
-  CHECK(names(refusal("--resume --dtype f64"), "cannot resume with another dtype"));
+  CHECK(names(refusal("--resume --seed 4"), "cannot resume with another --seed: it was 3, now it is 4"));
+  CHECK(names(refusal("--resume --batch_size 5"), "cannot resume with another --batch_size: it was "));
+  CHECK(names(refusal("--resume --pretrain_lr 1e-3"),
+              "cannot resume with another --pretrain_lr: it was 0.006, now it is 0.001"));
+  CHECK(names(refusal("--resume --width 16"), "cannot resume with another --width: it was 32, now it is 16"));
+  CHECK(names(refusal("--resume --max_epochs 9"), "cannot resume with another --max_epochs"));
+  CHECK(names(refusal("--resume --shuffle"), "cannot resume with another --shuffle"));
+  CHECK(names(refusal("--resume --dtype f64"), "cannot resume with another --dtype"));
   {
     io::write_file_atomically(world() / "kept", read("corpus.txt"));
     std::string other = read("corpus.txt");
     std::swap(other[other.find('a')], other[other.find('e')]);
     io::write_file_atomically(world() / "corpus.txt", other);
-    CHECK(names(refusal("--resume"), "cannot resume with another data"));
+    CHECK(names(refusal("--resume"), "cannot resume with another training data"));
     std::filesystem::rename(world() / "kept", world() / "corpus.txt");
   }
   REQUIRE(run_program(world(), words(line + "--force")).status == 0);
   CHECK(read("refused") == read("pretrained"));
   // A finished run has nothing to resume, and stays as it is.
-  CHECK(run_program(world(), words(line + "--resume")).status == 0);
+  const Outcome complete = run_program(world(), words(line + "--resume"));
+  CHECK(complete.status == 0);
+  CHECK(names(complete.err, "nothing to resume"));
   CHECK(read("refused") == read("pretrained"));
+  // Where it is the result of other settings, or no result at all, that is said.
+  const Outcome other = run_program(world(), words(line + "--resume --seed 4"));
+  CHECK(other.status == 2);
+  CHECK(names(other.err, "refused: cannot resume with another --seed: it was 3, now it is 4"));
+  io::write_file_atomically(world() / "refused", "no model");
+  CHECK(run_program(world(), words(line + "--resume")).status == 3);
+  CHECK(read("refused") == "no model");
+}
+
+TEST_CASE("resuming does not ask where the model to start from lies, but whether it is the same") {
+  remove_all_of("further");
+  std::filesystem::copy_file(world() / "pretrained", world() / "start");
+  const std::string line = finetune + "--writing_params_path further --metrics further.jsonl --reading_params_path ";
+  Program program(world(), gradus_command(words(line + "start")));
+  REQUIRE(reaches_step(program, "further.jsonl", 3));
+  program.send(SIGINT);
+  REQUIRE(program.wait().status == 130);
+  const Outcome other = run_program(world(), words(line + "finetuned --resume"));
+  CHECK(other.status == 2);
+  CHECK(other.err.find("cannot resume with another --reading_params_path") != std::string::npos);
+  CHECK(run_program(world(), words(line + "./start --resume")).status == 0);
+}
+
+TEST_CASE("a model that cannot be written costs nothing: the end of the run is in the checkpoint") {
+  remove_all_of("unwritten");
+  const std::string line =
+      pretrain + "--writing_params_path unwritten --metrics unwritten.jsonl --checkpoint elsewhere ";
+  Program program(world(), gradus_command(words(line)));
+  REQUIRE(reaches_step(program, "unwritten.jsonl", 3));
+  std::filesystem::create_directory(world() / "unwritten");  // where the model was to go
+  const Outcome outcome = program.wait();
+  CHECK(outcome.status == 1);
+  CHECK(outcome.err.find("gradus: unwritten: is a folder") != std::string::npos);
+  std::filesystem::remove(world() / "unwritten");
+  const Outcome resumed = run_program(world(), words(line + "--resume"));
+  CHECK(resumed.status == 0);
+  CHECK(read("unwritten") == read("pretrained"));
+  CHECK(timeless_metrics("unwritten.jsonl") == timeless_metrics("pretrained.jsonl"));
 }

@@ -102,7 +102,8 @@ TEST_CASE("a write that fails leaves the old file and no half of a new one") {
           }) == "no more");
   }
   SUBCASE("the writer's stream fails") {
-    CHECK(has(message_of<DataError>([&] { io::write_file_atomically(path, [](std::ostream& out) { out.setstate(std::ios::badbit); }); }),
+    CHECK(has(message_of<OutputError>(
+                  [&] { io::write_file_atomically(path, [](std::ostream& out) { out.setstate(std::ios::badbit); }); }),
               path + ": cannot be written"));
   }
   SUBCASE("the disk takes no more") {  // as a full one would: no file may grow beyond 64 KiB
@@ -111,7 +112,8 @@ TEST_CASE("a write that fails leaves the old file and no half of a new one") {
     const rlimit narrow{65536, before.rlim_max};
     const auto handler = std::signal(SIGXFSZ, SIG_IGN);
     ::setrlimit(RLIMIT_FSIZE, &narrow);
-    const std::string text = message_of<DataError>([&] { io::write_file_atomically(path, std::string(1 << 20, 'x')); });
+    const std::string text =
+        message_of<OutputError>([&] { io::write_file_atomically(path, std::string(1 << 20, 'x')); });
     ::setrlimit(RLIMIT_FSIZE, &before);
     std::signal(SIGXFSZ, handler);
     CHECK(text == path + ": cannot be written: File too large");
@@ -151,9 +153,11 @@ TEST_CASE("a reader sees the old file or the new one, never a mixture") {
 TEST_CASE("places that cannot be written to are named with the reason") {
   const TemporaryFolder folder;
   const std::string elsewhere = folder / "no/such/file", over_folder = folder.path, long_name = folder / std::string(300, 'n');
-  CHECK(message_of<DataError>([&] { io::write_file_atomically(elsewhere, "x"); }) == elsewhere + ": cannot be written: No such file or directory");
-  CHECK(has(message_of<DataError>([&] { io::write_file_atomically(over_folder, "x"); }), over_folder + ": is a folder"));
-  CHECK(has(message_of<DataError>([&] { io::write_file_atomically(long_name, "x"); }), "File name too long"));
+  CHECK(message_of<OutputError>([&] { io::write_file_atomically(elsewhere, "x"); }) ==
+        elsewhere + ": cannot be written: No such file or directory");
+  CHECK(has(message_of<OutputError>([&] { io::write_file_atomically(over_folder, "x"); }),
+            over_folder + ": is a folder"));
+  CHECK(has(message_of<OutputError>([&] { io::write_file_atomically(long_name, "x"); }), "File name too long"));
   CHECK(folder.names().empty());
 }
 
@@ -177,7 +181,7 @@ TEST_CASE("a device or pipe is not replaced by a file") {
   const std::string pipe = folder / "pipe";
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
   CHECK(message_of<UsageError>([&] { io::require_writable(pipe); }) == pipe + ": is not a regular file");
-  CHECK(message_of<DataError>([&] { io::write_file_atomically(pipe, "x"); }) == pipe + ": is not a regular file");
+  CHECK(message_of<OutputError>([&] { io::write_file_atomically(pipe, "x"); }) == pipe + ": is not a regular file");
   CHECK(std::filesystem::is_fifo(pipe));
   CHECK(message_of<UsageError>([] { io::require_writable("/dev/null"); }) == "/dev/null: is not a regular file");
 }

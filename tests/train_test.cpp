@@ -286,6 +286,26 @@ TEST_CASE("checkpoints by time") {
   run.train([&](std::int64_t step) { CHECK(std::filesystem::exists(run.options.checkpoint_path) == (step > 1)); });
 }
 
+TEST_CASE("a checkpoint that cannot be written is a warning, the run goes on and saves again") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "disk");
+  Run run;
+  run.options.checkpoint_path = folder / "disk/checkpoint";
+  run.options.checkpoint_every = 2;
+  run.options.progress = train::ProgressMode::plain;
+  const std::string said = errors_of([&] {
+    run.train([&](std::int64_t step) {
+      if (step == 3) std::filesystem::remove_all(folder / "disk");
+      if (step == 5) std::filesystem::create_directory(folder / "disk");
+    });
+  });
+  CHECK(said.find("warning: no checkpoint after step 4: " + run.options.checkpoint_path + ": cannot be written") !=
+        std::string::npos);
+  CHECK(said.find("no checkpoint after step 6") == std::string::npos);
+  CHECK(run.state() == reference().state);
+  CHECK(std::filesystem::exists(run.options.checkpoint_path));
+}
+
 TEST_CASE("metrics of steps that run again are dropped, by their number, and so are torn lines") {
   const TemporaryFolder folder;
   const std::string checkpoint = folder / "checkpoint", metrics = folder / "metrics.jsonl";
@@ -322,7 +342,7 @@ TEST_CASE("metrics that cannot be written end the run with their path") {
   const rlimit narrow{400, before.rlim_max};
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   ::setrlimit(RLIMIT_FSIZE, &narrow);
-  const std::string text = message_of<DataError>([&] { run.train(); });
+  const std::string text = message_of<OutputError>([&] { run.train(); });
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   CHECK(text == run.options.metrics_path + ": cannot be written: File too large");
@@ -351,14 +371,19 @@ TEST_CASE("SIGUSR1 saves and goes on") {
   const TemporaryFolder folder;
   Run run;
   run.options.checkpoint_path = folder / "checkpoint";
+  const auto saved_step = [&] {
+    return nlohmann::json::parse(io::read_safetensors(run.options.checkpoint_path).metadata.at("state"))
+        .at("step")
+        .get<int>();
+  };
   const train::TrainingResult result = run.train([&](std::int64_t step) {
     if (step == 3) std::raise(SIGUSR1);
     CHECK(std::filesystem::exists(run.options.checkpoint_path) == (step > 3));
+    if (step > 3) CHECK(saved_step() == 3);
   });
   CHECK(result.signal == 0);
   CHECK(run.state() == reference().state);
-  const nlohmann::json state = nlohmann::json::parse(io::read_safetensors(run.options.checkpoint_path).metadata.at("state"));
-  CHECK(state["step"] == 3);
+  CHECK(saved_step() == result.steps);
 }
 
 TEST_CASE("an interrupted run without a checkpoint path ends after its step") {
@@ -398,7 +423,7 @@ TEST_CASE("a second signal ends the process at once and leaves the checkpoint wh
 TEST_CASE("signal handlers live as long as the training") {
   const auto handlers = [] {
     std::vector<void (*)(int)> all;
-    for (int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+    for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
       struct sigaction action {};
       ::sigaction(signal, nullptr, &action);
       all.push_back(action.sa_handler);

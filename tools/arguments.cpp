@@ -136,6 +136,12 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
     if (const char* value = std::getenv(variable.c_str())) add(name, value, "environment " + variable);
   }
   for (std::size_t i = used; i < given.size(); ++i) {
+    const CLI::Option* option = given[i].starts_with("--") ? app->get_option_no_throw(given[i]) : nullptr;
+    if (option && option->get_items_expected_min() > 0 && i + 1 < given.size() &&
+        app->get_option_no_throw(given[i + 1])) {
+      fail<UsageError>("{} needs a value, and '{}' after it is an option; write {}={} if it is meant", given[i],
+                       given[i + 1], given[i], given[i + 1]);
+    }
     merged.arguments.push_back(given[i]);
     if (given[i].starts_with("--")) merged.origins[given[i].substr(0, given[i].find('='))] = "command line";
   }

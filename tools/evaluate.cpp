@@ -24,7 +24,12 @@ void evaluate(const EvaluateOptions& options) {
   if (options.reading_params_path.empty()) fail<UsageError>("--reading_params_path is needed: the model to evaluate");
   if (options.eval_corpus_path.empty()) fail<UsageError>("--eval_corpus_path is needed: the questions");
   if (options.outputs_path.empty()) fail<UsageError>("--outputs_path is needed: the predictions go there");
+  if (options.show_errors < 0) fail<UsageError>("--show_errors must not be negative, not {}", options.show_errors);
   io::require_writable(options.outputs_path);
+  require_distinct({{"CORPUS", options.corpus},
+                    {"--reading_params_path", options.reading_params_path},
+                    {"--eval_corpus_path", options.eval_corpus_path}},
+                   {{"--outputs_path", options.outputs_path}, {"--json", options.common.json}});
   models::LoadedModel loaded = models::load_model(options.reading_params_path, options.variant, options.common.seed, dtype);
   if (!options.corpus.empty()) {
     const tasks::Corpus corpus = tasks::load_corpus(options.corpus);
@@ -35,8 +40,9 @@ void evaluate(const EvaluateOptions& options) {
   const std::vector<tasks::Question> questions = tasks::load_questions(options.eval_corpus_path, false, false);
   train::Progress progress(train::progress_mode_from_string(options.common.progress));
   const std::vector<std::u32string> answers = tasks::answer_questions(
-      *loaded.model, loaded.vocabulary, questions, options.eval_corpus_path,
-      [&](std::int64_t done) { progress.message(fmt::format("{} of {} questions answered", done, questions.size())); });
+      *loaded.model, loaded.vocabulary, questions, options.eval_corpus_path, [&](std::int64_t done) {
+        progress.count(done, static_cast<std::int64_t>(questions.size()), "questions answered");
+      });
   tasks::write_predictions(options.outputs_path, answers);
   if (questions[0].place.empty()) {
     std::cout << "No gold birth places provided; returning (0,0)\n"

@@ -10,20 +10,22 @@ namespace gradus::tools {
 
 void add_finetune(CLI::App& program) {
   auto options = std::make_shared<TrainingRunOptions>();
-  auto questions = std::make_shared<std::string>();
   CLI::App* command = program.add_subcommand("finetune", "Finetune on questions and places, from scratch or from a pretrained model");
   add_training_options(*command, *options);
-  command->add_option("--finetune_corpus_path", *questions, "Questions and places, separated by tabs")->type_name("FILE");
+  command
+      ->add_option("--finetune_corpus_path", options->finetune_corpus_path, "Questions and places, separated by tabs")
+      ->type_name("FILE");
   add_examples(*command,
                "  gradus finetune vanilla wiki.txt --writing_params_path vanilla.model.params \\\n"
                "    --finetune_corpus_path birth_places_train.tsv\n"
                "  gradus finetune vanilla wiki.txt --reading_params_path vanilla.pretrain.params \\\n"
                "    --writing_params_path vanilla.finetune.params --finetune_corpus_path birth_places_train.tsv");
-  command->callback([options, questions, command] {
+  command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
     const DType dtype = options->common.apply();
     check_training_options(*options);
-    if (questions->empty()) fail<UsageError>("--finetune_corpus_path is needed: the questions to finetune on");
+    if (options->finetune_corpus_path.empty())
+      fail<UsageError>("--finetune_corpus_path is needed: the questions to finetune on");
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
     std::cout << corpus.summary() << std::endl;
     const bool pretrained = !options->reading_params_path.empty();
@@ -36,11 +38,17 @@ void add_finetune(CLI::App& program) {
     } else {
       model = std::make_unique<models::Gpt>(model_config(*options, corpus.vocabulary.size()), options->common.seed, dtype);
     }
-    const tasks::Names source(*questions, corpus.vocabulary, model->config().block_size - 1, options->batch_size > 0 ? options->batch_size : 256,
-                              options->common.seed, options->shuffle);
-    const std::int64_t epochs = options->max_epochs > 0 ? options->max_epochs : pretrained ? 10 : 75;
-    run_training(*options, "finetune", options->finetune_lr, epochs, static_cast<std::int64_t>(corpus.documents.size()), *model,
-                 corpus.vocabulary, source);
+    const tasks::Names source(options->finetune_corpus_path, corpus.vocabulary, model->config().block_size - 1,
+                              options->batch_size > 0 ? options->batch_size : 256, options->common.seed,
+                              options->shuffle);
+    // The assignment counts the schedule's tokens in documents of the pretraining corpus here too.
+    const Recipe recipe{.function = "finetune",
+                        .learning_rate = options->finetune_lr,
+                        .epochs = options->max_epochs > 0 ? options->max_epochs
+                                  : pretrained            ? 10
+                                                          : 75,
+                        .final_tokens = 200 * static_cast<std::int64_t>(corpus.documents.size()) * options->block_size};
+    run_training(*options, recipe, *model, corpus.vocabulary, source);
   });
 }
 

@@ -22,7 +22,7 @@ void run_gradcheck(const GradcheckCommandOptions& options) {
   }
   if (options.all == !options.op.empty()) fail<UsageError>("either --op NAME or --all is needed; --list shows the names");
   const std::vector<const OpSpec*> ops = options.all ? all_ops() : std::vector{&find_op(options.op)};
-  require_json_writable(options.json);
+  prepare_json(options.json);
   testing::CheckOptions check;
   check.seed = options.seed;
   nlohmann::ordered_json json = nlohmann::ordered_json::array();

@@ -55,7 +55,11 @@ void add_inspect(CLI::App& program) {
   command->add_option("FILE", *path, "The file")->required();
   command->add_option("--json", *json, "Write it as JSON to FILE, - for standard output")->type_name("FILE");
   add_examples(*command, "  gradus inspect vanilla.pretrain.params\n  gradus inspect wiki.txt");
-  command->callback([=] { write_json(*json, looks_like_safetensors(*path) ? inspect_tensors(*path) : inspect_text(*path)); });
+  command->callback([=] {
+    prepare_json(*json);
+    require_distinct({{"FILE", *path}}, {{"--json", *json}});
+    write_json(*json, looks_like_safetensors(*path) ? inspect_tensors(*path) : inspect_text(*path));
+  });
 }
 
 }  // namespace gradus::tools

@@ -7,6 +7,7 @@
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/process.h"
 
 namespace {
 
@@ -25,7 +26,7 @@ int run(int argc, char** argv) {
       "  gradus demo                                       the whole job on a small built-in world\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
       "  gradus gradcheck --op layer_norm                  is this gradient right?\n\n"
-      "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 130/143 interrupted.",
+      "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 129/130/143 interrupted.",
       "gradus");
   program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   program.set_version_flag("--version", "gradus 0.1.0");
@@ -78,6 +79,10 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  gradus::tools::let_waiting_threads_sleep(argv);
+  gradus::tools::reserve_standard_streams();
   std::signal(SIGPIPE, SIG_DFL);
-  return run(argc, argv);
+  const int status = run(argc, argv);
+  if (gradus::tools::standard_output_is_whole() || status != 0) return status;
+  return report("standard output: cannot be written, what was printed is not complete", failed);
 }

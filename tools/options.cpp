@@ -1,6 +1,7 @@
 #include "tools/options.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 
 #include "framework/base/error.h"
@@ -10,16 +11,19 @@
 #include "tools/arguments.h"
 
 namespace gradus::tools {
+namespace {
+constexpr int most_threads = 1024;
+}
 
 DType CommonOptions::apply() const {
-  if (threads < 0) fail<UsageError>("--threads must be at least 1, not {}", threads);
+  if (threads < 0 || threads > most_threads)
+    fail<UsageError>("--threads must be between 1 and {}, or 0 for all, not {}", most_threads, threads);
   if (threads > 0) cpu::set_thread_count(threads);
   device_from_string(device);
   const DType type = dtype_from_string(dtype);
   if (type != DType::f32 && type != DType::f64) fail<UsageError>("--dtype {}: this build computes in f32 and f64 on the CPU", dtype);
   train::progress_mode_from_string(progress);
-  require_json_writable(json);
-  if (json == "-") standard_output();  // from now on everything else goes to standard error
+  prepare_json(json);
   return type;
 }
 
@@ -55,16 +59,14 @@ CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_
       ->transform([name](std::string text) -> std::string {
         const std::map<char, std::int64_t> units = {{'k', 1000}, {'m', 1000000}, {'g', 1000000000}};
         const auto unit = text.empty() ? units.end() : units.find(static_cast<char>(std::tolower(text.back())));
-        std::size_t used = 0;
-        try {
-          const double number = std::stod(text, &used);
-          const double scaled = number * (unit == units.end() ? 1.0 : static_cast<double>(unit->second));
-          if (used + (unit != units.end()) == text.size() && scaled == std::floor(scaled) && std::fabs(scaled) < 9e15) {
-            return std::to_string(static_cast<std::int64_t>(scaled));
-          }
-        } catch (const std::exception&) {
-        }
-        throw CLI::ValidationError(fmt::format("'{}' is not a whole number", text));
+        char* end = nullptr;
+        const double scaled =
+            std::strtod(text.c_str(), &end) * (unit == units.end() ? 1.0 : static_cast<double>(unit->second));
+        const bool whole = scaled == std::floor(scaled) && end != text.c_str() &&
+                           end + (unit != units.end()) == text.c_str() + text.size();
+        if (!whole) throw CLI::ValidationError(fmt::format("'{}' is not a whole number", text));
+        if (!(std::fabs(scaled) < 9e15)) throw CLI::ValidationError(fmt::format("'{}' is too large", text));
+        return std::to_string(static_cast<std::int64_t>(scaled));
       })
       ->capture_default_str();
 }
@@ -83,15 +85,47 @@ std::ostream& standard_output() {
   return output;
 }
 
-void require_json_writable(const std::string& path) {
-  if (!path.empty() && path != "-") io::require_writable(path);
+void prepare_json(const std::string& path) {
+  if (path == "-") standard_output();
+  else if (!path.empty()) io::require_writable(path);
 }
 
 void write_json(const std::string& path, const nlohmann::ordered_json& json) {
   if (path.empty()) return;
   const std::string text = json.dump(2) + "\n";
-  if (path == "-") standard_output() << text << std::flush;
-  else io::write_file_atomically(path, text);
+  if (path != "-") return io::write_file_atomically(path, text);
+  if (!(standard_output() << text << std::flush)) fail<OutputError>("standard output: cannot be written");
+}
+
+namespace {
+
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code ignored;
+  const auto canonical = [&](const std::string& path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, ignored), ignored);
+  };
+  return std::filesystem::equivalent(a, b, ignored) || canonical(a) == canonical(b);
+}
+
+}  // namespace
+
+void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<NamedPath>& outputs) {
+  const auto given = [](const NamedPath& path) { return !path.path.empty() && path.path != "-"; };
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (!given(outputs[i])) continue;
+    for (const NamedPath& input : inputs) {
+      if (given(input) && is_same_file(outputs[i].path, input.path)) {
+        fail<UsageError>("{} and {} are the same file, {}: it would be overwritten", outputs[i].name, input.name,
+                         input.path);
+      }
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      if (given(outputs[j]) && is_same_file(outputs[i].path, outputs[j].path)) {
+        fail<UsageError>("{} and {} are the same file, {}: one would overwrite the other", outputs[j].name,
+                         outputs[i].name, outputs[i].path);
+      }
+    }
+  }
 }
 
 void add_examples(CLI::App& command, const std::string& examples) { command.footer("Examples:\n" + examples); }

@@ -1,11 +1,11 @@
 // Options that several subcommands share.
 #pragma once
 
-#include <map>
-#include <string>
-
 #include <CLI/CLI.hpp>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "framework/base/dtype.h"
 #include "framework/train/progress.h"
@@ -39,10 +39,18 @@ CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string&
 /// Standard output kept for `--json -`: the first call sends what is written to std::cout to standard error instead.
 std::ostream& standard_output();
 
-/// Throws UsageError where write_json could not write to `path`; to be asked before the work begins.
-void require_json_writable(const std::string& path);
+/// To be called before the work begins: throws UsageError where write_json could not write to `path`; for `-` sends
+/// everything else that is printed to standard error.
+void prepare_json(const std::string& path);
 /// Writes to FILE, or to standard output for `-`; nothing for an empty path.
 void write_json(const std::string& path, const nlohmann::ordered_json& json);
+
+/// A path and the flag or argument that gave it; an empty path was not given.
+struct NamedPath {
+  std::string name, path;
+};
+/// Throws UsageError where an output is the same file as an input or as another output.
+void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<NamedPath>& outputs);
 
 /// Adds `Examples:` to a command's help.
 void add_examples(CLI::App& command, const std::string& examples);

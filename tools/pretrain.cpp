@@ -14,7 +14,7 @@ void add_pretrain(CLI::App& program) {
   add_examples(*command,
                "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
                "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
-               "  gradus pretrain vanilla wiki.txt --writing_params_path p --resume");
+               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
     const DType dtype = options->common.apply();
@@ -26,8 +26,14 @@ void add_pretrain(CLI::App& program) {
     const tasks::SpanCorruption source(corpus, tasks::assignment_rules(options->block_size, length),
                                        options->batch_size > 0 ? options->batch_size : 128, options->common.seed, options->shuffle);
     models::Gpt model(model_config(*options, corpus.vocabulary.size()), options->common.seed, dtype);
-    run_training(*options, "pretrain", options->pretrain_lr, options->max_epochs > 0 ? options->max_epochs : 650,
-                 static_cast<std::int64_t>(corpus.documents.size()), model, corpus.vocabulary, source);
+    // The schedule was made for 200 of the 650 epochs until the edition of 2024 stretched it over all.
+    const std::int64_t falling_epochs = options->edition >= 2024 ? 650 : 200;
+    const Recipe recipe{
+        .function = "pretrain",
+        .learning_rate = options->pretrain_lr,
+        .epochs = options->max_epochs > 0 ? options->max_epochs : 650,
+        .final_tokens = falling_epochs * static_cast<std::int64_t>(corpus.documents.size()) * options->block_size};
+    run_training(*options, recipe, model, corpus.vocabulary, source);
   });
 }
 

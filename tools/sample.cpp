@@ -44,11 +44,13 @@ void sample(SampleOptions& options) {
   if (!(options.temperature >= 0)) fail<UsageError>("--temperature must not be negative, not {}", options.temperature);
   if (options.top_k < 0 || options.max_new < 0 || options.num_samples < 1) fail<UsageError>("--top_k, --max_new and --num_samples must not be negative");
   if (options.prompt == "-") options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+  require_distinct({{"MODEL", options.model}}, {{"--json", options.common.json}});
   models::LoadedModel loaded = models::load_model(options.model, "vanilla", options.common.seed, dtype);
   const std::vector<std::int64_t> prompt = loaded.vocabulary.encode(data::decode_utf8(options.prompt, "--prompt"), "--prompt");
   if (prompt.empty()) fail<UsageError>("--prompt must not be empty: the model continues it");
   loaded.model->set_training(false);
   const NoGradScope no_grad;
+  nlohmann::ordered_json samples = nlohmann::ordered_json::array();
   for (std::int64_t number = 0; number < options.num_samples; ++number) {
     StreamReader random(options.common.seed, static_cast<std::uint64_t>(number));
     std::vector<std::int64_t> ids = prompt;
@@ -60,7 +62,10 @@ void sample(SampleOptions& options) {
       std::cout << data::encode_utf8(loaded.vocabulary.decode({ids.back()})) << std::flush;
     }
     std::cout << "\n";
+    samples.push_back(data::encode_utf8(
+        loaded.vocabulary.decode({ids.begin() + static_cast<std::ptrdiff_t>(prompt.size()), ids.end()})));
   }
+  write_json(options.common.json, {{"prompt", options.prompt}, {"samples", samples}});
 }
 
 }  // namespace

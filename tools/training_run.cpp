@@ -5,7 +5,9 @@
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
+#include "framework/io/safetensors.h"
 #include "framework/ops/ops.h"
+#include "framework/train/checkpoint.h"
 #include "tools/commands.h"
 
 namespace gradus::tools {
@@ -30,6 +32,8 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--layers", options.layers, "Blocks");
   add_integer(command, "--heads", options.heads, "Attention heads");
   add_integer(command, "--width", options.width, "Features");
+  add_integer(command, "--bottleneck_dim", options.bottleneck_dim,
+              "Of the perceiver, which is not part of this version");
   command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
   command.add_option("--metrics", options.metrics, "Write one JSON object a step to FILE")->type_name("FILE");
   command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
@@ -51,8 +55,18 @@ void require_same_model(const CLI::App& command, const TrainingRunOptions& optio
   require_same("--dropout", options.dropout, model.dropout.residual);
 }
 
+namespace {
+
+std::string checkpoint_path(const TrainingRunOptions& options) {
+  return options.checkpoint.empty() ? options.writing_params_path + ".checkpoint" : options.checkpoint;
+}
+
+}  // namespace
+
 void check_training_options(const TrainingRunOptions& options) {
   require_known_variant(options.variant);
+  if (options.bottleneck_dim != 0)
+    fail<UsageError>("--bottleneck_dim belongs to the perceiver, which is not part of this version");
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
   if (options.max_epochs < 0) fail<UsageError>("--max_epochs must not be negative, not {}", options.max_epochs);
   if (options.batch_size < 0) fail<UsageError>("--batch_size must not be negative, not {}", options.batch_size);
@@ -67,7 +81,14 @@ void check_training_options(const TrainingRunOptions& options) {
   optim::decay_rule_from_string(options.decay);
   io::require_writable(options.writing_params_path);
   if (!options.metrics.empty()) io::require_writable(options.metrics);
-  if (!options.checkpoint.empty()) io::require_writable(options.checkpoint);
+  io::require_writable(checkpoint_path(options));
+  require_distinct({{"CORPUS", options.corpus},
+                    {"--finetune_corpus_path", options.finetune_corpus_path},
+                    {"--reading_params_path", options.reading_params_path}},
+                   {{"--writing_params_path", options.writing_params_path},
+                    {"--checkpoint", checkpoint_path(options)},
+                    {"--metrics", options.metrics},
+                    {"--json", options.common.json}});
   model_config(options, 256).validate();
 }
 
@@ -76,55 +97,104 @@ models::GptConfig model_config(const TrainingRunOptions& options, std::int64_t v
           .width = options.width, .dropout = {options.dropout, options.dropout, options.dropout}};
 }
 
-std::int64_t schedule_tokens(const TrainingRunOptions& options, std::int64_t documents) {
-  if (options.final_tokens > 0) return options.final_tokens;
-  return (options.edition >= 2024 ? 650 : 200) * documents * options.block_size;
-}
-
 Tensor prediction_loss(models::Gpt& model, const data::Batch& batch) {
   const Tensor logits = model.forward(batch.inputs);
   const std::int64_t rows = batch.targets.numel();
   return cross_entropy(reshape(logits, {rows, logits.size(2)}), reshape(batch.targets, {rows}), data::Vocabulary::pad);
 }
 
-void run_training(const TrainingRunOptions& options, const std::string& function, double learning_rate, std::int64_t epochs,
-                  std::int64_t documents, models::Gpt& model, const data::Vocabulary& vocabulary, const data::BatchSource& source) {
-  const std::string checkpoint = options.checkpoint.empty() ? options.writing_params_path + ".checkpoint" : options.checkpoint;
-  const bool interrupted_before = std::filesystem::exists(checkpoint);
-  if (interrupted_before && !options.resume && !options.force) {
-    fail<UsageError>("{} is there from an interrupted run: pass --resume to go on, or --force to start anew", checkpoint);
-  }
-  if (options.resume && !interrupted_before && std::filesystem::exists(options.writing_params_path)) {
-    std::cerr << options.writing_params_path << " is complete and no checkpoint is left: nothing to resume\n";
-    return;
-  }
-  std::cout << "number of parameters: " << model.parameter_count() << std::endl;
+namespace {
 
-  optim::AdamW optimizer(model.named_parameters(), {.rule = optim::decay_rule_from_string(options.decay)});
+/// All that decides the result, under the names that the user knows.
+nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& recipe,
+                           const optim::TokenSchedule& schedule, const models::GptConfig& model,
+                           const data::BatchSource& source) {
+  return {{"command", recipe.function},
+          {"training data", source.fingerprint()},
+          {"--batch_size", fmt::format("{} batches an epoch", source.batches_per_epoch())},
+          {"--reading_params_path",
+           options.reading_params_path.empty() ? "none" : io::checksum(io::read_file(options.reading_params_path))},
+          {"--seed", options.common.seed},
+          {"--dtype", options.common.dtype},
+          {"--edition", options.edition},
+          {"--max_epochs", recipe.epochs},
+          {"--" + recipe.function + "_lr", recipe.learning_rate},
+          {"--warmup_tokens", schedule.warmup_tokens},
+          {"--final_tokens", schedule.final_tokens},
+          {"--hold_rate", options.hold_rate},
+          {"--decay", options.decay},
+          {"--shuffle", options.shuffle},
+          {"--block_size", model.block_size},
+          {"--layers", model.layers},
+          {"--heads", model.heads},
+          {"--width", model.width},
+          {"--dropout", model.dropout.residual}};
+}
+
+/// For --resume without a checkpoint: true where the run has ended already. Throws where its file is of another run.
+bool is_complete(const std::string& path, const nlohmann::json& settings) {
+  if (!std::filesystem::exists(path)) return false;
+  const io::SafetensorsFile model = io::read_safetensors(path);
+  const nlohmann::json saved = nlohmann::json::parse(model.require("settings", path), nullptr, false);
+  if (!saved.is_object()) fail<DataError>("{}: its settings are damaged", path);
+  train::require_same_settings(path, saved, settings);
+  return true;
+}
+
+}  // namespace
+
+void run_training(const TrainingRunOptions& options, const Recipe& recipe, models::Gpt& model,
+                  const data::Vocabulary& vocabulary, const data::BatchSource& source) {
   train::TrainerOptions trainer;
-  trainer.max_epochs = epochs;
-  trainer.schedule = {.peak = learning_rate, .warmup_tokens = options.warmup_tokens, .final_tokens = schedule_tokens(options, documents),
+  trainer.max_epochs = recipe.epochs;
+  trainer.schedule = {.peak = recipe.learning_rate,
+                      .warmup_tokens = options.warmup_tokens,
+                      .final_tokens = options.final_tokens > 0 ? options.final_tokens : recipe.final_tokens,
                       .hold_at_end = options.hold_rate};
-  trainer.checkpoint_path = checkpoint;
+  trainer.checkpoint_path = checkpoint_path(options);
   trainer.checkpoint_every = options.checkpoint_every;
   trainer.checkpoint_seconds = options.checkpoint_seconds;
   trainer.resume = options.resume;
   trainer.metrics_path = options.metrics;
   trainer.progress = train::progress_mode_from_string(options.common.progress);
-  trainer.settings = {{"function", function}, {"seed", options.common.seed}, {"dtype", options.common.dtype}, {"data", source.fingerprint()}, {"batches", source.batches_per_epoch()},
-                      {"tokens_per_epoch", source.counted_tokens_per_epoch()}, {"learning_rate", learning_rate},
-                      {"warmup_tokens", trainer.schedule.warmup_tokens}, {"final_tokens", trainer.schedule.final_tokens},
-                      {"hold_rate", options.hold_rate}, {"decay", options.decay}, {"shuffle", options.shuffle}, {"edition", options.edition},
-                      {"model", model.config()}, {"reading_params_path", options.reading_params_path}, {"max_epochs", epochs}};
+  trainer.settings = settings_of(options, recipe, trainer.schedule, model.config(), source);
+
+  const std::string& checkpoint = trainer.checkpoint_path;
+  const bool interrupted_before = std::filesystem::exists(checkpoint);
+  if (interrupted_before && !options.resume && !options.force) {
+    if (!train::is_checkpoint(checkpoint))
+      fail<UsageError>("{} is there and is no checkpoint: name another file with --checkpoint", checkpoint);
+    fail<UsageError>("{} is there from an interrupted run: pass --resume to go on, or --force to start anew",
+                     checkpoint);
+  }
+  if (options.resume && !interrupted_before) {
+    if (is_complete(options.writing_params_path, trainer.settings)) {
+      std::cerr << options.writing_params_path
+                << " is complete, with these settings, and no checkpoint is left: nothing to resume\n";
+      return write_json(options.common.json, {{"function", recipe.function}, {"complete_before", true}});
+    }
+    std::cerr << "nothing to resume, " << checkpoint << " is not there: starting at the first step\n";
+  }
+  std::cout << "number of parameters: " << model.parameter_count() << std::endl;
+
+  optim::AdamW optimizer(model.named_parameters(), {.rule = optim::decay_rule_from_string(options.decay)});
   const train::TrainingResult result =
       train::train(model, model.generator(), optimizer, source, [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);
-  write_json(options.common.json, {{"function", function}, {"steps", result.steps}, {"tokens", result.tokens}, {"last_loss", result.last_loss},
-                                   {"seconds", result.seconds}, {"interrupted", result.signal != 0}});
-  if (result.signal != 0) throw ExitWith{128 + result.signal};
+  const nlohmann::ordered_json summary = {{"function", recipe.function}, {"steps", result.steps},
+                                          {"tokens", result.tokens},     {"last_loss", result.last_loss},
+                                          {"seconds", result.seconds},   {"interrupted", result.signal != 0}};
+  if (result.signal != 0) {
+    write_json(options.common.json, summary);
+    throw ExitWith{128 + result.signal};
+  }
   models::save_model(options.writing_params_path, model, options.variant, vocabulary,
-                     {{"function", function}, {"seed", std::to_string(options.common.seed)}, {"steps", std::to_string(result.steps)}});
+                     {{"function", recipe.function},
+                      {"seed", std::to_string(options.common.seed)},
+                      {"steps", std::to_string(result.steps)},
+                      {"settings", trainer.settings.dump()}});
   std::filesystem::remove(checkpoint);
   std::cerr << fmt::format("wrote {} after {} steps, last loss {:.5f}, {:.0f} s\n", options.writing_params_path, result.steps, result.last_loss, result.seconds);
+  write_json(options.common.json, summary);
 }
 
 }  // namespace gradus::tools

@@ -14,8 +14,9 @@ namespace gradus::tools {
 struct TrainingRunOptions {
   CommonOptions common;
   std::string variant, corpus, writing_params_path, reading_params_path, metrics, checkpoint, decay = "assignment";
-  std::string tb_expt_name = "run";
-  std::int64_t edition = 2023, max_epochs = 0, batch_size = 0, warmup_tokens = 10240, final_tokens = 0, checkpoint_every = 0;
+  std::string tb_expt_name = "run", finetune_corpus_path;
+  std::int64_t edition = 2023, max_epochs = 0, batch_size = 0, warmup_tokens = 10240, final_tokens = 0,
+               checkpoint_every = 0, bottleneck_dim = 0;
   std::int64_t block_size = 128, layers = 4, heads = 8, width = 256;
   double pretrain_lr = 6e-3, finetune_lr = 6e-4, dropout = 0.1, checkpoint_seconds = 600;
   bool resume = false, force = false, shuffle = false, hold_rate = false;
@@ -29,13 +30,18 @@ void check_training_options(const TrainingRunOptions& options);
 /// Throws UsageError where a flag asks for another shape than that of the model that is read.
 void require_same_model(const CLI::App& command, const TrainingRunOptions& options, const models::GptConfig& model);
 
-/// Length of the schedule's fall: 200 epochs of the corpus in the editions to 2023, 650 from 2024 on.
-std::int64_t schedule_tokens(const TrainingRunOptions& options, std::int64_t documents);
+/// What pretraining and finetuning do differently.
+struct Recipe {
+  std::string function;  ///< "pretrain" or "finetune"
+  double learning_rate = 0;
+  std::int64_t epochs = 0;
+  std::int64_t final_tokens = 0;  ///< of the schedule, unless the user sets them
+};
 
 /// Trains with the assignment's loss (mean over targets that are not pad), saves the model, and removes the checkpoint.
 /// Throws ExitWith where a signal ended the run.
-void run_training(const TrainingRunOptions& options, const std::string& function, double learning_rate, std::int64_t epochs,
-                  std::int64_t documents, models::Gpt& model, const data::Vocabulary& vocabulary, const data::BatchSource& source);
+void run_training(const TrainingRunOptions& options, const Recipe& recipe, models::Gpt& model,
+                  const data::Vocabulary& vocabulary, const data::BatchSource& source);
 
 /// Mean cross-entropy of the model's predictions over the targets that are not pad.
 Tensor prediction_loss(models::Gpt& model, const data::Batch& batch);

@@ -29,6 +29,11 @@ struct DataError : Error {
   using Error::Error;
 };
 
+/// A file that cannot be written: disk full, permission lost. Exit code 1.
+struct OutputError : Error {
+  using Error::Error;
+};
+
 /// NaN or infinity where a number is needed. Exit code 4.
 struct NumericError : Error {
   using Error::Error;

@@ -87,9 +87,9 @@ std::string read_file(const std::string& path) {
 }
 
 void write_file_atomically(const std::string& path, const std::function<void(std::ostream&)>& write) {
-  if (const std::string why = obstacle(path); !why.empty()) fail<DataError>("{}: {}", path, why);
+  if (const std::string why = obstacle(path); !why.empty()) fail<OutputError>("{}: {}", path, why);
   const auto check = [&](bool good) {
-    if (!good) fail<DataError>("{}: cannot be written: {}", path, reason());
+    if (!good) fail<OutputError>("{}: cannot be written: {}", path, reason());
   };
   remove_stale_temporaries(path);
   const std::string temporary = fmt::format("{}.{}.partial", path, ::getpid());

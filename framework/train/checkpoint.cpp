@@ -28,6 +28,24 @@ void save_checkpoint(const std::string& path, const nn::Module& model, const opt
   io::write_safetensors(path, file);
 }
 
+bool is_checkpoint(const std::string& path) {
+  try {
+    return io::read_safetensors(path).require("format", path) == format;
+  } catch (const DataError&) {
+    return false;
+  }
+}
+
+void require_same_settings(const std::string& path, const nlohmann::json& saved, const nlohmann::json& settings) {
+  for (const auto& [name, value] : settings.items()) {
+    const std::string before = saved.contains(name) ? text_of(saved[name]) : "absent";
+    if (before != text_of(value)) {
+      fail<UsageError>("{}: cannot resume with another {}: it was {}, now it is {}", path, name, before,
+                       text_of(value));
+    }
+  }
+}
+
 Position load_checkpoint(const std::string& path, const nn::Module& model, optim::AdamW& optimizer, Generator& generator,
                          const nlohmann::json& settings) {
   const io::SafetensorsFile file = io::read_safetensors(path);
@@ -48,12 +66,7 @@ Position load_checkpoint(const std::string& path, const nn::Module& model, optim
   if (std::min({position.epoch, position.batch, position.step, position.tokens, optimizer_step}) < 0) {
     fail<DataError>("{}: its state is damaged: a count is negative", path);
   }
-  for (const auto& [name, value] : settings.items()) {
-    const std::string before = saved.contains(name) ? text_of(saved[name]) : "absent";
-    if (before != text_of(value)) {
-      fail<UsageError>("{}: cannot resume with another {}: it was {}, now it is {}", path, name, before, text_of(value));
-    }
-  }
+  require_same_settings(path, saved, settings);
   nn::NamedTensors parameters, moments;
   for (const auto& [name, tensor] : file.tensors) {
     if (name.starts_with(parameter_prefix)) parameters.emplace_back(name.substr(parameter_prefix.size()), tensor);

@@ -1,9 +1,8 @@
 // Everything that a run needs to go on as if it had never stopped.
 #pragma once
 
-#include <string>
-
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "framework/nn/module.h"
 #include "framework/optim/adamw.h"
@@ -25,5 +24,11 @@ void save_checkpoint(const std::string& path, const nn::Module& model, const opt
 /// Restores all of it; where a setting differs, nothing is touched. Throws DataError where the file is damaged or foreign, UsageError where a setting differs, by name.
 Position load_checkpoint(const std::string& path, const nn::Module& model, optim::AdamW& optimizer, Generator& generator,
                          const nlohmann::json& settings);
+
+/// True where the file can be read and is a checkpoint of this program.
+bool is_checkpoint(const std::string& path);
+
+/// Throws UsageError naming the first of `settings` that is another in `saved`, which stands in `path`.
+void require_same_settings(const std::string& path, const nlohmann::json& saved, const nlohmann::json& settings);
 
 }  // namespace gradus::train

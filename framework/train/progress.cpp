@@ -71,4 +71,21 @@ void Progress::step(const StepReport& report) {
   }
 }
 
+void Progress::count(std::int64_t done, std::int64_t total, const std::string& what) {
+  if (mode_ == ProgressMode::off) return;
+  const auto now = std::chrono::steady_clock::now();
+  const double waited = std::chrono::duration<double>(now - last_).count();
+  const std::string text = fmt::format("{} of {} {}", done, total, what);
+  if (mode_ == ProgressMode::bar) {
+    if (waited < 0.1 && done != total) return;
+    std::fputs(("\r\033[K" + text).c_str(), stderr);
+    std::fflush(stderr);
+    bar_shown_ = true;
+  } else {
+    if (mode_ == ProgressMode::plain && waited < 30 && done != total) return;
+    std::fputs((text + "\n").c_str(), stderr);
+  }
+  last_ = now;
+}
+
 }  // namespace gradus::train

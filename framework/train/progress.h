@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 namespace gradus::train {
@@ -33,6 +34,8 @@ class Progress {
   ~Progress();
   void message(const std::string& text);
   void step(const StepReport& report);
+  /// `120 of 500 questions answered`, as often as the mode allows.
+  void count(std::int64_t done, std::int64_t total, const std::string& what);
 
  private:
   void clear_bar();

@@ -9,12 +9,15 @@ namespace gradus::train {
 namespace {
 
 volatile std::sig_atomic_t stop_signal = 0, save_requested = 0;
-struct sigaction previous_interrupt, previous_terminate, previous_save;
+volatile std::sig_atomic_t will_save = 0;
+struct sigaction previous_interrupt, previous_terminate, previous_hangup, previous_save;
 
 void on_stop(int signal) {
   if (stop_signal != 0) ::_exit(128 + signal);
   stop_signal = signal;
-  constexpr std::string_view text = "\nstopping: the step is finished and saved first; once more to leave at once\n";
+  const std::string_view text = will_save
+                                    ? "\nstopping: the step is finished and saved first; once more to leave at once\n"
+                                    : "\nstopping after this step; once more to leave at once\n";
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
 }
 
@@ -30,17 +33,21 @@ void install(int signal, void (*handler)(int), struct sigaction* previous) {
 
 }  // namespace
 
-SignalScope::SignalScope() {
+SignalScope::SignalScope(bool saves) {
+  will_save = saves;
   stop_signal = 0;
   save_requested = 0;
   install(SIGINT, on_stop, &previous_interrupt);
   install(SIGTERM, on_stop, &previous_terminate);
+  install(SIGHUP, on_stop, &previous_hangup);
+  if (previous_hangup.sa_handler == SIG_IGN) sigaction(SIGHUP, &previous_hangup, nullptr);
   install(SIGUSR1, on_save, &previous_save);
 }
 
 SignalScope::~SignalScope() {
   sigaction(SIGINT, &previous_interrupt, nullptr);
   sigaction(SIGTERM, &previous_terminate, nullptr);
+  sigaction(SIGHUP, &previous_hangup, nullptr);
   sigaction(SIGUSR1, &previous_save, nullptr);
 }
 

@@ -47,7 +47,7 @@ class MetricsFile {
 
  private:
   void check() const {
-    if (!file_) fail<DataError>("{}: cannot be written: {}", path_, std::strerror(errno));
+    if (!file_) fail<OutputError>("{}: cannot be written: {}", path_, std::strerror(errno));
   }
   std::string path_;
   std::ofstream file_;
@@ -93,7 +93,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
                                  options.checkpoint_every > 0 ? fmt::format("every {} steps, ", options.checkpoint_every) : "", options.checkpoint_seconds));
   }
 
-  const SignalScope signals;
+  const SignalScope signals(!options.checkpoint_path.empty());
   const Clock::time_point start = Clock::now();
   Clock::time_point last_checkpoint = start;
   const double seconds_before = position.seconds;
@@ -106,6 +106,17 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     save_checkpoint(options.checkpoint_path, model, optimizer, generator, position, options.settings);
     last_checkpoint = Clock::now();
   };
+  // Where a checkpoint cannot be written the one before still stands, and there may be room for the next.
+  const auto try_save = [&] {
+    try {
+      save();
+      return !options.checkpoint_path.empty();
+    } catch (const OutputError& error) {
+      last_checkpoint = Clock::now();
+      progress.message(fmt::format("warning: no checkpoint after step {}: {}", position.step, error.what()));
+      return false;
+    }
+  };
 
   model.set_training(true);
   while (position.epoch < options.max_epochs) {
@@ -114,8 +125,8 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     const Generator generator_before = generator;
     const auto blame_non_finite = [&](const char* what) {
       generator = generator_before;
-      save();
-      const std::string saved = options.checkpoint_path.empty() ? "" : fmt::format(". The state before this step is in {}", options.checkpoint_path);
+      const std::string saved =
+          try_save() ? fmt::format(". The state before this step is in {}", options.checkpoint_path) : "";
       fail<NumericError>("step {}: {} is not finite{}{}", position.step + 1, what, first_non_finite(model, loss, batch), saved);
     };
     const Tensor value = loss(batch);
@@ -138,16 +149,31 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     const std::int64_t epoch = position.epoch, index = position.batch;
     if (++position.batch == batches) position.batch = 0, ++position.epoch;
     const double per_step = seconds_since(start) / double(position.step - steps_before);
-    progress.step({epoch, index, batches, position.step, total_steps, loss_value, rate, tokens_per_second, per_step * double(total_steps - position.step)});
-    metrics.write({{"step", position.step}, {"epoch", epoch + 1}, {"iter", index}, {"tokens", position.tokens}, {"loss", loss_value}, {"lr", rate},
-                   {"grad_norm", gradient_norm}, {"seconds", seconds_before + seconds_since(start)}, {"tokens_per_second", tokens_per_second}});
+    progress.step({epoch, index, batches, position.step, total_steps, loss_value, rate, tokens_per_second,
+                   per_step * double(total_steps - position.step)});
     position.last_loss = loss_value;
+    try {
+      metrics.write({{"step", position.step},
+                     {"epoch", epoch + 1},
+                     {"iter", index},
+                     {"tokens", position.tokens},
+                     {"loss", loss_value},
+                     {"lr", rate},
+                     {"grad_norm", gradient_norm},
+                     {"seconds", seconds_before + seconds_since(start)},
+                     {"tokens_per_second", tokens_per_second}});
+    } catch (const OutputError&) {
+      try_save();
+      throw;
+    }
 
     const bool at_end = position.epoch == options.max_epochs;
     result.signal = SignalScope::received();
     const bool due = (options.checkpoint_every > 0 && position.step % options.checkpoint_every == 0) ||
                      std::chrono::duration<double>(Clock::now() - last_checkpoint).count() > options.checkpoint_seconds;
-    if (SignalScope::take_save_request() || result.signal != 0 || (due && !at_end)) save();
+    const bool requested = SignalScope::take_save_request();
+    if (result.signal != 0) save();
+    else if (requested || due || at_end) try_save();
     if (result.signal != 0) {
       if (!options.checkpoint_path.empty()) {
         progress.message(fmt::format("saved {} after step {}; go on with --resume", options.checkpoint_path, position.step));

@@ -19,7 +19,7 @@ struct TrainerOptions {
   std::int64_t max_epochs = 1;
   double clip_norm = 1.0;  ///< bound of the gradients' common norm
   optim::TokenSchedule schedule;
-  std::string checkpoint_path;          ///< empty: none is written
+  std::string checkpoint_path;          ///< empty: none is written; the end of the run is saved too
   std::int64_t checkpoint_every = 0;    ///< steps between checkpoints; 0: by time alone
   double checkpoint_seconds = 600;      ///< longest time between checkpoints
   bool resume = false;                  ///< go on from checkpoint_path if it is there
@@ -29,16 +29,17 @@ struct TrainerOptions {
 };
 
 struct TrainingResult {
-  int signal = 0;  ///< SIGINT or SIGTERM where one ended the run early; a checkpoint has been saved then
+  int signal = 0;  ///< SIGINT, SIGTERM or SIGHUP where one ended the run early; a checkpoint has been saved then
   std::int64_t steps = 0, tokens = 0;
   double last_loss = 0;
   double seconds = 0;  ///< over all parts of a resumed run
 };
 
-/// Trains `model` on `source`. Each step: loss(batch), backward, clip, optimizer step at the current rate; then the rate
-/// follows from the tokens counted so far, so the first step runs at the full rate (assignment 5, trainer).
-/// Throws NumericError, with the first op to blame, where the loss or the gradient norm is not finite: the parameters
-/// are those of the last good step then.
+/// Trains `model` on `source`. Each step: loss(batch), backward, clip, optimizer step at the current rate; then the
+/// rate follows from the tokens counted so far, so the first step runs at the full rate (assignment 5, trainer). Throws
+/// NumericError, with the first op to blame, where the loss or the gradient norm is not finite: the parameters are
+/// those of the last good step then. Throws OutputError where metrics cannot be written, or the checkpoint on a signal;
+/// other checkpoints that fail are a warning.
 TrainingResult train(nn::Module& model, Generator& dropout_generator, optim::AdamW& optimizer, const data::BatchSource& source,
                      const std::function<Tensor(const data::Batch&)>& loss, const TrainerOptions& options);
 

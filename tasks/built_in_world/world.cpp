@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -144,10 +145,15 @@ World make_world(const WorldSettings& settings) {
 void write_world(const World& world, const std::string& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) fail<DataError>("{}: the folder cannot be made: {}", folder, error.message());
-  io::write_file_atomically(folder + "/corpus.txt", world.corpus);
-  io::write_file_atomically(folder + "/train.tsv", world.train);
-  io::write_file_atomically(folder + "/held_out.tsv", world.held_out);
+  if (error) fail<OutputError>("{}: the folder cannot be made: {}", folder, error.message());
+  const std::map<std::string, const std::string*> files = {{folder + "/corpus.txt", &world.corpus},
+                                                           {folder + "/train.tsv", &world.train},
+                                                           {folder + "/held_out.tsv", &world.held_out}};
+  for (const auto& [path, text] : files) {
+    if (std::filesystem::exists(path) && io::read_file(path) != *text)
+      fail<OutputError>("{}: is there already, with other content", path);
+  }
+  for (const auto& [path, text] : files) io::write_file_atomically(path, *text);
 }
 
 }  // namespace gradus::tasks

@@ -27,7 +27,8 @@ struct World {
 
 World make_world(const WorldSettings& settings);
 
-/// Writes corpus.txt, train.tsv and held_out.tsv into a folder, which is created.
+/// Writes corpus.txt, train.tsv and held_out.tsv into a folder, which is created. Throws OutputError where one of them
+/// is there with other content.
 void write_world(const World& world, const std::string& folder);
 
 }  // namespace gradus::tasks
