@@ -8,7 +8,9 @@
 #include <map>
 #include <set>
 
+#include "framework/kernels/cpu/copy.h"
 #include "framework/tensor/creation.h"
+#include "framework/testing/gradcheck.h"
 
 using namespace gradus;
 using namespace gradus::testing;
@@ -20,7 +22,8 @@ using Values = std::vector<double>;
 Tensors clone(const Tensors& tensors) {
   Tensors clones;
   for (const Tensor& tensor : tensors)
-    clones.push_back(from_values(tensor.shape(), tensor.to_vector<double>(), tensor.dtype()));
+    clones.push_back(tensor.defined() ? from_values(tensor.shape(), tensor.to_vector<double>(), tensor.dtype())
+                                      : tensor);
   return clones;
 }
 
@@ -89,7 +92,20 @@ double distance(const Tensors& a, const Tensors& b) {
 Tensors times(const Tensors& tensors, double factor) {
   Tensors result = clone(tensors);
   for (const Tensor& tensor : result)
-    for (std::int64_t i = 0; i < tensor.numel(); ++i) tensor.mutable_data<double>()[i] *= factor;
+    for (std::int64_t i = 0; tensor.defined() && i < tensor.numel(); ++i) tensor.mutable_data<double>()[i] *= factor;
+  return result;
+}
+
+/// The same values, every second element of a buffer.
+Tensors strided(const Tensors& tensors) {
+  Tensors result;
+  for (const Tensor& tensor : tensors) {
+    const Tensor buffer = zeros({2 * tensor.numel() + 1}, tensor.dtype());
+    Shape strides = tensor.strides();
+    for (int axis = 0; axis < tensor.rank(); ++axis) strides[axis] *= 2;
+    result.push_back(buffer.window(tensor.shape(), strides, 1));
+    cpu::copy(result.back(), tensor);
+  }
   return result;
 }
 
@@ -117,22 +133,59 @@ bool breaks_its_contract(const Bug& bug, const Subject& right, const Tensors& el
       return distance(wrong.backward(clone(bug.inputs), times(g, -10)),
                       times(wrong.backward(clone(bug.inputs), g), -10)) > 1e-6;
     case Cause::modifies_input: {
-      const Tensors inputs = clone(bug.inputs);
+      const Tensors inputs = clone(bug.inputs), upstream = clone(g);
       wrong.forward(inputs);
-      wrong.backward(inputs, g);
-      return distance(inputs, bug.inputs) > 1e-6;
+      wrong.backward(inputs, upstream);
+      return distance(inputs, bug.inputs) > 1e-6 || distance(upstream, g) > 1e-6;
     }
-    case Cause::stale_state:
+    case Cause::memory_layout:
+      return distance(wrong.backward(strided(bug.inputs), g), right.backward(bug.inputs, g)) > 1e-6;
+    case Cause::upstream_partly_used: {
+      bool broken = false;
+      for (std::size_t k = 0; k < g.size(); ++k) {
+        Tensors without = g;
+        without[k] = Tensor();
+        broken |= distance(wrong.backward(bug.inputs, without), right.backward(bug.inputs, without)) > 1e-6;
+      }
+      return broken;
+    }
+    case Cause::stale_state: {
       wrong.forward(clone(bug.inputs));
       wrong.backward(clone(bug.inputs), g);
       wrong.forward(clone(elsewhere));
-      return distance(wrong.backward(clone(elsewhere), g), right.backward(clone(elsewhere), g)) > 1e-6;
+      const auto off_at = [&](const Tensors& inputs) {
+        return distance(wrong.backward(clone(inputs), g), right.backward(clone(inputs), g));
+      };
+      return off_at(bug.inputs) > 1e-6 || off_at(elsewhere) > 1e-6;
+    }
     default: return false;
   }
 }
 
-constexpr Cause contracts[] = {Cause::not_finite, Cause::wrong_shape,    Cause::not_deterministic,
-                               Cause::not_linear, Cause::modifies_input, Cause::stale_state};
+constexpr Cause contracts[] = {Cause::not_finite,    Cause::wrong_shape,         Cause::not_deterministic,
+                               Cause::not_linear,    Cause::modifies_input,      Cause::stale_state,
+                               Cause::memory_layout, Cause::upstream_partly_used};
+
+std::vector<CheckReport> reports_of(const Bug& bug) {
+  std::vector<CheckReport> reports;
+  for (const double scale : {1.0, 1e-6}) {
+    CheckOptions options;
+    options.cotangent_scale = scale;
+    reports.push_back(check(bug.subject, bug.inputs, options));
+  }
+  return reports;
+}
+
+/// Every bug with state of its own is used once: the zoo is built anew for each test.
+template <class Use>
+void for_each_bug(Use use) {
+  for (std::uint64_t seed : {1, 2, 3})
+    for (const Bug& bug : bug_zoo(seed)) {
+      CAPTURE(bug.name);
+      CAPTURE(seed);
+      use(bug);
+    }
+}
 
 }  // namespace
 
@@ -203,6 +256,27 @@ TEST_CASE("every bug shows") {
   }
 }
 
+TEST_CASE("the checker rejects every bug, whatever the scale of the upstream gradient") {
+  for_each_bug([](const Bug& bug) {
+    for (const CheckReport& report : reports_of(bug)) CHECK(report.verdict == Verdict::disagree);
+  });
+}
+
+TEST_CASE("the checker agrees with every right op, and suspects nothing") {
+  for (std::uint64_t seed : {1, 2, 3})
+    for (const CorrectOp& op : zoo_ops(seed))
+      for (const double scale : {1.0, 1e-6}) {
+        CAPTURE(op.op);
+        CAPTURE(seed);
+        CAPTURE(scale);
+        CheckOptions options;
+        options.cotangent_scale = scale;
+        const CheckReport report = check(op.subject, op.inputs, options);
+        CHECK_MESSAGE(report.verdict == Verdict::agree, to_text(report));
+        CHECK_FALSE(report.hint.has_value());
+      }
+}
+
 TEST_CASE("names are unique, every cause has its bug, and few bugs have no name") {
   const std::vector<Bug> bugs = bug_zoo();
   std::set<std::string> names, ops;
@@ -213,6 +287,8 @@ TEST_CASE("names are unique, every cause has its bug, and few bugs have no name"
     ++count[bug.cause];
   }
   for (const CorrectOp& op : zoo_ops()) CHECK_MESSAGE(ops.insert(op.op).second, op.op);
-  CHECK(bugs.size() >= 45);
+  CHECK(bugs.size() >= 150);
+  for (int cause = 1; cause < cause_count; ++cause)
+    CHECK_MESSAGE(count[static_cast<Cause>(cause)] > 0, to_string(static_cast<Cause>(cause)));
   CHECK(count[Cause::unknown] <= 3);
 }

@@ -10,6 +10,7 @@ std::string to_string(Cause cause) {
     case Cause::not_deterministic: return "not-deterministic";
     case Cause::not_linear: return "not-linear";
     case Cause::modifies_input: return "modifies-input";
+    case Cause::memory_layout: return "memory-layout";
     case Cause::stale_state: return "stale-state";
     case Cause::zero: return "zero";
     case Cause::sign: return "sign";

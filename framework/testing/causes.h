@@ -13,6 +13,7 @@ enum class Cause {
   not_deterministic,  ///< another gradient for the same call
   not_linear,         ///< not linear in the upstream gradient
   modifies_input,     ///< an input is changed by forward or backward
+  memory_layout,      ///< right for contiguous inputs only
   stale_state,        ///< the second call sees something left by the first (accumulation, stale saved tensors)
   // The whole gradient
   zero,                  ///< no gradient at all
@@ -37,6 +38,7 @@ enum class Cause {
   wrong_point,  ///< the derivative taken at the output for the input, or the other way round
   rounded,      ///< right to the precision of f32 or bf16 only
 };
+constexpr int cause_count = static_cast<int>(Cause::rounded) + 1;
 
 /// `mean-for-sum`: as in reports and JSON.
 std::string to_string(Cause cause);

@@ -311,7 +311,7 @@ class ContractChecker {
     if (!any) return left_out(name, "scalars only");
     if (const int i = differing_input(yours_, gradients_at(strange, cotangents_), rounding()); i >= 0) {
       return broken_by(
-          name, Cause::transposed,
+          name, Cause::memory_layout,
           fmt::format("the gradient of '{}' is another when the inputs are transposed or strided in memory",
                       subject_.inputs[i]));
     }

@@ -49,7 +49,8 @@ Exercises all_exercises(std::uint64_t seed) {
   Exercises all;
   std::uint64_t stream = 0;
   for (auto family : {linear_algebra_exercises, broadcasting_exercises, normalisation_exercises, attention_exercises,
-                      elementwise_exercises, indexing_exercises, loss_exercises, contract_exercises}) {
+                      elementwise_exercises, indexing_exercises, loss_exercises, contract_exercises, dropout_exercises,
+                      sharing_exercises}) {
     Generator generator(seed, stream += 100);
     for (Exercise& exercise : family(generator)) all.push_back(std::move(exercise));
   }

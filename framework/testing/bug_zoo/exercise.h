@@ -68,6 +68,8 @@ Exercises elementwise_exercises(Generator& generator);
 Exercises indexing_exercises(Generator& generator);
 Exercises loss_exercises(Generator& generator);
 Exercises contract_exercises(Generator& generator);
+Exercises dropout_exercises(Generator& generator);
+Exercises sharing_exercises(Generator& generator);
 
 Array to_array(const Tensor& tensor);
 Tensor to_tensor(const Array& array);
