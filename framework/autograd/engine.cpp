@@ -46,15 +46,21 @@ void accumulate(Tensor& sum, Tensor term, bool create_graph) {
 /// Checks a gradient against its input and undoes broadcasting.
 Tensor fit_to_input(const Node& node, std::size_t i, const Tensor& gradient, bool create_graph) {
   const TensorSpec& input = node.inputs[i];
+  const auto refuse = [&](const std::string& given, const std::string& expected) {
+    fail("[{}] backward gave input '{}' a gradient {}, the input {} (forward at {})", node.name, node.input_name(i),
+         given, expected, to_string(node.where));
+  };
   if (gradient.dtype() != input.dtype) {
-    fail("[{}] backward returned a {} gradient for the {} input '{}' (forward at {})", node.name,
-         to_string(gradient.dtype()), to_string(input.dtype), node.input_name(i), to_string(node.where));
+    refuse(fmt::format("of dtype {}", to_string(gradient.dtype())), fmt::format("has {}", to_string(input.dtype)));
+  }
+  if (gradient.device() != node.input_devices[i]) {
+    refuse(fmt::format("on {}", to_string(gradient.device())),
+           fmt::format("is on {}", to_string(node.input_devices[i])));
   }
   if (gradient.shape() == input.shape) return gradient;
   Shape broadcast;
   if (!broadcast_shapes(gradient.shape(), input.shape, broadcast) || !(broadcast == gradient.shape())) {
-    fail("[{}] backward returned a gradient of shape {} for the input '{}' of shape {} (forward at {})", node.name,
-         to_string(gradient.shape()), node.input_name(i), to_string(input.shape), to_string(node.where));
+    refuse(fmt::format("of shape {}", to_string(gradient.shape())), fmt::format("has {}", to_string(input.shape)));
   }
   return create_graph ? engine_ops.sum_to_shape(gradient, input.shape) : cpu::sum_to_shape(gradient, input.shape);
 }

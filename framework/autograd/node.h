@@ -41,6 +41,7 @@ class Node : public std::enable_shared_from_this<Node> {
   const std::uint64_t sequence;      ///< creation order: producers come before consumers; 0 for leaves
   std::vector<Edge> edges;           ///< by input
   std::vector<TensorSpec> inputs;    ///< shape and dtype of each input
+  std::vector<Device> input_devices;
   std::vector<std::vector<GradientHook>> hooks;  ///< by output
 
  protected:

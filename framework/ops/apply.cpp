@@ -110,18 +110,32 @@ int OpCall::axis(const std::string& attribute, int rank) const {
 ForwardCall::ForwardCall(OpCall call, std::vector<TensorSpec> promised, bool will_run_backward)
     : OpCall(std::move(call)), promised_(std::move(promised)), will_run_backward_(will_run_backward), outputs_(promised_.size()) {}
 
+void ForwardCall::check_output(std::size_t i) const {
+  if (i >= promised_.size()) fail("output {} is asked for, infer promised {}", i, promised_.size());
+}
+
 const Tensor& ForwardCall::output(std::size_t i) {
+  check_output(i);
   if (!outputs_[i].defined()) outputs_[i] = Tensor::empty(promised_[i].shape, promised_[i].dtype);
   return outputs_[i];
 }
 
-void ForwardCall::set_output(std::size_t i, Tensor tensor) { outputs_[i] = std::move(tensor); }
+void ForwardCall::set_output(std::size_t i, Tensor tensor) {
+  check_output(i);
+  // The output gets a place of its own in the tape: an input, or a tensor with a history, must keep the one it has.
+  const bool is_input =
+      std::any_of(inputs().begin(), inputs().end(), [&](const Tensor& input) { return input.is_same(tensor); });
+  if (spec().mutates.empty() && tensor.defined() && (is_input || tensor.meta())) tensor = tensor.alias();
+  outputs_[i] = std::move(tensor);
+}
 
 Tensors ForwardCall::take_outputs() {
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    if (output(i).spec() != promised_[i]) {
+    const TensorSpec& promised = promised_[i];
+    if (!outputs_[i].defined() && promised.shape.numel() > 0) fail("forward left output '{}' unset", output_name(i));
+    if (output(i).spec() != promised) {
       fail("forward returned {} for output '{}' where {} {} was promised", outputs_[i].describe(), output_name(i),
-           to_string(promised_[i].shape), to_string(promised_[i].dtype));
+           to_string(promised.shape), to_string(promised.dtype));
     }
   }
   return std::move(outputs_);
@@ -175,6 +189,9 @@ Tensors apply(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceL
   }
   GradModeScope recording(false);
   std::vector<TensorSpec> promised = spec.infer(call);
+  if (spec.mutates.empty() && promised.size() != spec.outputs.size()) {
+    call.fail("infer promised {} outputs, the record names {}", promised.size(), spec.outputs.size());
+  }
   ForwardCall forward(std::move(call), std::move(promised), record);
   spec.cpu.forward(forward);
   Tensors outputs = forward.take_outputs();
@@ -210,6 +227,7 @@ OpNode::OpNode(const OpCall& call, const Tensors& outputs, Tensors saved)
     const Tensor& input = call.input(i);
     edges.push_back(input_spec_of(spec_, i).differentiable ? gradient_edge(input) : Edge{});
     inputs.push_back(input.defined() ? input.spec() : TensorSpec{{}, DType::f32});
+    input_devices.push_back(input.defined() ? input.device() : Device{});
     input_defined_.push_back(input.defined());
     const bool keep = spec_.saves.all_inputs || contains(spec_.saves.inputs, std::min(i, spec_.inputs.size() - 1));
     saved_inputs_.push_back(keep ? SavedTensor::input(input) : SavedTensor());
@@ -255,6 +273,12 @@ Tensors OpNode::backward(const Tensors& cotangents, const std::vector<bool>& nee
 }
 
 Tensors OpNode::differentiate_reference(const Tensors& cotangents, const std::vector<bool>& needs) {
+  if (!spec_.reference) {
+    fail(
+        "[{}] has neither a backward_composite nor a reference made of ops: {} (forward at {})", name,
+        spec_.cpu.backward ? "its gradient cannot be differentiated again, as create_graph asks" : "it has no gradient",
+        to_string(where));
+  }
   GradModeScope recording(true);
   Tensors arguments, wanted;
   for (std::size_t i = 0; i < needs.size(); ++i) {
@@ -279,7 +303,36 @@ Tensors OpNode::differentiate_reference(const Tensors& cotangents, const std::ve
 
 // --- BackwardCall ---------------------------------------------------------------------------------------------------
 
-Tensor BackwardCall::input(std::size_t i) const { return node_.unpack_input(i); }
+void BackwardCall::check_input(std::size_t i) const {
+  if (i >= needs_.size()) fail("[{}] backward speaks of input {}, the call had {}", node_.name, i, needs_.size());
+}
+
+void BackwardCall::set_gradient(std::size_t i, Tensor gradient) {
+  if (i >= needs_.size()) {
+    std::string names;
+    for (std::size_t k = 0; k < needs_.size(); ++k) names += (k ? ", '" : "'") + node_.input_name(k) + "'";
+    fail("[{}] backward gave a gradient for input {}, the call had {}: {} (forward at {})", node_.name, i,
+         needs_.size(), names, to_string(node_.where));
+  }
+  if (gradient.defined() && !input_spec_of(node_.spec_, i).differentiable) {
+    fail("[{}] backward gave input '{}' a gradient, but the record says that it has none (forward at {})", node_.name,
+         node_.input_name(i), to_string(node_.where));
+  }
+  given_[i] = true;
+  gradients_[i] = std::move(gradient);
+}
+
+Tensors BackwardCall::take_gradients() {
+  for (std::size_t i = 0; i < needs_.size(); ++i) {
+    if (needs_[i] && !given_[i]) {
+      fail("[{}] backward gave no gradient for input '{}'; where it is zero, set an undefined tensor (forward at {})",
+           node_.name, node_.input_name(i), to_string(node_.where));
+    }
+  }
+  return std::exchange(gradients_, Tensors(needs_.size()));
+}
+
+Tensor BackwardCall::input(std::size_t i) const { return check_input(i), node_.unpack_input(i); }
 
 Tensor BackwardCall::output(std::size_t i) const {
   if (!contains(node_.spec_.saves.outputs, i)) {
@@ -289,14 +342,20 @@ Tensor BackwardCall::output(std::size_t i) const {
 }
 
 Tensor BackwardCall::saved(std::size_t i) const {
-  return node_.saved_.at(i).unpack(node_, fmt::format("saved tensor {}", i));
+  if (i >= node_.saved_.size()) {
+    fail("[{}] backward reads saved tensor {}, forward saved {}", node_.name, i, node_.saved_.size());
+  }
+  return node_.saved_[i].unpack(node_, fmt::format("saved tensor {}", i));
 }
 
 bool BackwardCall::has_input(std::size_t i) const { return i < node_.input_defined_.size() && node_.input_defined_[i]; }
-const TensorSpec& BackwardCall::input_spec(std::size_t i) const { return node_.inputs[i]; }
+const TensorSpec& BackwardCall::input_spec(std::size_t i) const { return check_input(i), node_.inputs[i]; }
 const Attributes& BackwardCall::attributes() const { return node_.attributes_; }
 
 Tensor BackwardCall::cotangent(std::size_t i) const {
+  if (i >= node_.outputs_.size()) {
+    fail("[{}] backward asks for the cotangent of output {}, the op has {}", node_.name, i, node_.outputs_.size());
+  }
   if (i < cotangents_.size() && cotangents_[i].defined()) return cotangents_[i];
   return zeros(node_.outputs_[i].shape, node_.outputs_[i].dtype);
 }

@@ -27,7 +27,7 @@ struct InputSpec {
 struct AttributeSpec {
   std::string name;
   AttributeValue default_value;
-  std::string meaning;
+  std::string meaning = {};
 };
 
 /// One call of an op, seen by all its functions.
@@ -37,7 +37,10 @@ class OpCall {
 
   const OpSpec& spec() const { return *spec_; }
   const Tensors& inputs() const { return inputs_; }
-  const Tensor& input(std::size_t i) const { return inputs_[i]; }
+  const Tensor& input(std::size_t i) const {
+    if (i >= inputs_.size()) fail("input {} is asked for, the call has {}", i, inputs_.size());
+    return inputs_[i];
+  }
   bool has_input(std::size_t i) const { return i < inputs_.size() && inputs_[i].defined(); }
   const Attributes& attributes() const { return attributes_; }
   std::int64_t integer(const std::string& name) const { return attributes_.integer(name); }
@@ -76,7 +79,7 @@ class ForwardCall : public OpCall {
 
   /// Output i, allocated (contiguous, uninitialised) on first use.
   const Tensor& output(std::size_t i);
-  /// Replaces output i: a view of an input, or a layout of the kernel's own choice.
+  /// Replaces output i: an input or a view of one, or a layout of the kernel's own choice.
   void set_output(std::size_t i, Tensor tensor);
   const std::vector<TensorSpec>& promised() const { return promised_; }
   /// True where the call is recorded: only then is saving of use.
@@ -88,6 +91,7 @@ class ForwardCall : public OpCall {
   Tensors take_saved() { return std::move(saved_); }
 
  private:
+  void check_output(std::size_t i) const;
   std::vector<TensorSpec> promised_;
   bool will_run_backward_;
   Tensors outputs_, saved_;
@@ -99,7 +103,7 @@ class OpNode;
 class BackwardCall {
  public:
   BackwardCall(OpNode& node, const Tensors& cotangents, const std::vector<bool>& needs)
-      : node_(node), cotangents_(cotangents), needs_(needs), gradients_(needs.size()) {}
+      : node_(node), cotangents_(cotangents), needs_(needs), given_(needs.size()), gradients_(needs.size()) {}
 
   /// An input or output named in the record's `saves`; anything else throws.
   Tensor input(std::size_t i) const;
@@ -117,14 +121,19 @@ class BackwardCall {
   /// Cotangent of output i, as zeros where none arrived.
   Tensor cotangent(std::size_t i = 0) const;
   /// Whether anyone wants the gradient of input i.
-  bool needs(std::size_t i) const { return needs_[i]; }
-  void set_gradient(std::size_t i, Tensor gradient) { gradients_[i] = std::move(gradient); }
-  Tensors take_gradients() { return std::exchange(gradients_, Tensors(needs_.size())); }
+  bool needs(std::size_t i) const { return check_input(i), needs_[i]; }
+  /// The gradient of input i, of its shape or of the broadcast one; an undefined tensor stands for zero. Needed for
+  /// every input i with needs(i).
+  void set_gradient(std::size_t i, Tensor gradient);
+  /// Throws unless every gradient that is needed was set.
+  Tensors take_gradients();
 
  private:
+  void check_input(std::size_t i) const;
   OpNode& node_;
   const Tensors& cotangents_;
   const std::vector<bool>& needs_;
+  std::vector<bool> given_;
   Tensors gradients_;
 };
 
@@ -138,14 +147,14 @@ struct Saves {
 struct Sample {
   std::string label;
   Tensors inputs;
-  Attributes attributes;
+  Attributes attributes = {};
 };
 
 struct ErrorSample {
   std::string label;
   Tensors inputs;
-  Attributes attributes;
-  std::string expected;  ///< a part of the message
+  Attributes attributes = {};
+  std::string expected = {};  ///< a part of the message
 };
 
 /// Makes the inputs of samples, the same ones every time.
@@ -183,52 +192,54 @@ struct Cost {
 
 /// The kernels of one device. `backward` may be missing: then backward_composite, else the gradient of the reference.
 struct DeviceKernels {
-  std::function<void(ForwardCall&)> forward;
-  std::function<void(BackwardCall&)> backward;
+  std::function<void(ForwardCall&)> forward = {};
+  std::function<void(BackwardCall&)> backward = {};
 };
 
 struct OpSpec {
   // What it is, in words.
-  std::string name;
-  std::string summary;     ///< one sentence
-  std::string math;        ///< the formula
-  std::string derivation;  ///< how the backward follows from it
-  std::string source;      ///< paper, equation; empty for textbook ops
-  std::string pitfalls;    ///< what people get wrong
-  std::string subgradient; ///< the choice made at kinks; empty for smooth ops
+  std::string name = {};
+  std::string summary = {};      ///< one sentence
+  std::string math = {};         ///< the formula
+  std::string derivation = {};   ///< how the backward follows from it
+  std::string source = {};       ///< paper, equation; empty for textbook ops
+  std::string pitfalls = {};     ///< what people get wrong
+  std::string subgradient = {};  ///< the choice made at kinks; empty for smooth ops
 
   // Its interface.
-  std::vector<InputSpec> inputs;
+  std::vector<InputSpec> inputs = {};
   std::vector<std::string> outputs = {"out"};
-  std::vector<AttributeSpec> attributes;
+  std::vector<AttributeSpec> attributes = {};
   /// Shapes and dtypes of the outputs, or an error through call.fail().
-  std::function<std::vector<TensorSpec>(const OpCall&)> infer;
+  std::function<std::vector<TensorSpec>(const OpCall&)> infer = {};
   /// Inputs updated in place: output i is input mutates[i] (a variadic input stands for all its tensors). Such ops are
   /// not recorded.
-  std::vector<int> mutates;
+  std::vector<int> mutates = {};
   /// The outputs are windows on the first input's storage.
   bool is_view = false;
   /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found without the
   /// backward: an oracle for the gradient checker.
-  std::function<Tensors(const OpCall&, const Tensors& tangents)> tangent;
+  std::function<Tensors(const OpCall&, const Tensors& tangents)> tangent = {};
   /// Ops with branches: a hash of which branch each element took (see ops/decisions.h).
-  std::function<std::uint64_t(const OpCall&)> decisions;
+  std::function<std::uint64_t(const OpCall&)> decisions = {};
 
   // What it computes.
   /// The definition: a composite of simpler ops (then it gives second derivatives too), or plain loops in f64.
-  std::function<Tensors(const OpCall&)> reference;
-  Saves saves;
-  DeviceKernels cpu;
+  std::function<Tensors(const OpCall&)> reference = {};
+  Saves saves = {};
+  DeviceKernels cpu = {};
   /// The backward as a composite of differentiable ops: serves every device and every order of derivative. An op
   /// without it needs a `reference` made of ops, and `saves.all_inputs`.
-  std::function<void(BackwardCall&)> backward_composite;
+  std::function<void(BackwardCall&)> backward_composite = {};
 
   // What the generated tests try it on.
-  std::function<std::vector<Sample>(SampleMaker&)> samples;            ///< inside the smooth domain
-  std::function<std::vector<Sample>(SampleMaker&)> edge_samples;       ///< 0, -0, tiny, huge, Inf, NaN, ties, empty, ...
-  std::function<std::vector<ErrorSample>(SampleMaker&)> error_samples;
-  ErrorModel error_model;
-  std::function<Cost(const OpCall&)> cost;
+  /// Inside the smooth domain.
+  std::function<std::vector<Sample>(SampleMaker&)> samples = {};
+  /// 0, -0, tiny, huge, Inf, NaN, ties, empty, ...
+  std::function<std::vector<Sample>(SampleMaker&)> edge_samples = {};
+  std::function<std::vector<ErrorSample>(SampleMaker&)> error_samples = {};
+  ErrorModel error_model = {};
+  std::function<Cost(const OpCall&)> cost = {};
 
   bool is_differentiable() const;
 };

@@ -1,5 +1,6 @@
 #include "framework/ops/registry.h"
 
+#include "framework/ops/define_op.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -33,8 +34,13 @@ const OpSpec& find_op(const std::string& name) {
   for (const OpSpec* op : all_ops()) {
     if (op->name == name) return *op;
   }
+  const std::vector<const OpSpec*> own = defined_ops();
+  for (const OpSpec* op : own) {
+    if (op->name == name) return *op;
+  }
   std::string names;
   for (const OpSpec* op : all_ops()) names += (names.empty() ? "" : ", ") + op->name;
+  for (const OpSpec* op : own) names += ", " + op->name;
   fail<UsageError>("there is no op '{}'; the ops are: {}", name, names);
 }
 

@@ -7,7 +7,8 @@
 namespace gradus {
 
 std::string to_string(Device device) {
-  return device.kind == Device::Kind::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
+  return device == Device{} ? "cpu"
+                            : fmt::format("{}:{}", device.kind == Device::Kind::cpu ? "cpu" : "cuda", device.index);
 }
 
 Device device_from_string(std::string_view name) {

@@ -95,7 +95,8 @@ CheckReport check(const Subject& subject, const Tensors& inputs, const CheckOpti
 /// An op on one of its samples; order 2 checks the gradient of the gradient, and the symmetry of the Hessian.
 CheckReport check(const OpSpec& spec, const Sample& sample, const CheckOptions& options = {}, int order = 1);
 
-/// Every sample of an op, first and second order. The record needs `samples`.
+/// Every sample of an op, first order; then, unless that is wrong, second order where the record has a
+/// backward_composite or a reference. The record needs `samples`.
 std::vector<CheckReport> check_op(const OpSpec& spec, const CheckOptions& options = {});
 
 /// The report for people: one line where all is well, a table, the likely cause and what else was checked where not.
