@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs a built tree, builds docs/examples/custom_op against it by find_package as docs/custom-ops.md says, and runs it:
+# status 0. Then breaks its gradient: status 1, and the cause is named.
+#   package_test.sh SOURCE_FOLDER BUILD_FOLDER      cmake is taken from PATH, the compiler from CXX
+set -euo pipefail
+source=$1 build=$2
+export GRADUS_PREFIX
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+GRADUS_PREFIX=$work/prefix
+
+fail() {
+  echo "$1" >&2
+  shift
+  for log in "$@"; do tail -n 40 "$log" >&2; done
+  exit 1
+}
+
+cmake --install "$build" --prefix "$GRADUS_PREFIX" >"$work/install.log" 2>&1 || fail "the tree cannot be installed" "$work/install.log"
+foreign=$(grep -lrF -e "$source" -e "$build" "$GRADUS_PREFIX"/lib*/cmake "$GRADUS_PREFIX/include" || true)
+[ -z "$foreign" ] || fail "the installed package speaks of the tree that it was built in: $foreign"
+
+# The document's own commands, in a copy of docs/.
+mkdir "$work/copy"
+cp -r "$source/docs/examples" "$work/copy"
+commands=$(awk '/^```sh package$/ { inside = 1; next } /^```/ { inside = 0 } inside' "$source/docs/custom-ops.md")
+[ -n "$commands" ] || fail "docs/custom-ops.md has no commands"
+run_document() { (cd "$work/copy" && bash -euo pipefail -c "$commands") >"$work/$1.log" 2>&1; }
+
+run_document right || fail "the example fails" "$work/right.log"
+[ "$(grep -c '^swiglu.*agree$' "$work/right.log")" -eq 4 ] || fail "not all checks of the example agree" "$work/right.log"
+grep -q 'step 200  loss 0\.00' "$work/right.log" || fail "the example has not learned" "$work/right.log"
+
+sed -i 's/call.set_gradient(1, map_elements(gradient_of_value, upstream, gate))/call.set_gradient(1, map_elements(gradient_of_value, upstream, gate) * 2.0)/' \
+  "$work/copy/examples/custom_op/swiglu.cpp"
+status=0
+run_document wrong || status=$?
+[ "$status" -eq 1 ] || fail "a wrong gradient ends with status $status, not 1" "$work/wrong.log"
+grep -q "likely cause.*gradient of 'value'.*2 times\|likely cause.*gradient of 'value'.*twice" "$work/wrong.log" ||
+  fail "the cause of the wrong gradient is not named" "$work/wrong.log"
+echo "the installed package builds and runs docs/examples/custom_op"
