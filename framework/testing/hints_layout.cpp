@@ -1,0 +1,121 @@
+// The right numbers in the wrong places, or in some of the places only.
+#include <numeric>
+#include <set>
+
+#include "framework/testing/hint_finder.h"
+#include "framework/testing/jacobian.h"
+
+namespace gradus::testing {
+
+std::optional<Hint> HintFinder::axes_permuted() {
+  const int rank = shape_.rank();
+  if (rank < 2 || rank > 4) return std::nullopt;
+  std::vector<int> order(rank);
+  std::iota(order.begin(), order.end(), 0);
+  while (std::next_permutation(order.begin(), order.end())) {
+    // The expected gradient with its axes in another order, read row by row; only where the sizes agree is it the
+    // same shape.
+    bool same_shape = true;
+    Shape permuted = shape_;
+    for (int axis = 0; axis < rank; ++axis) {
+      permuted[axis] = shape_[order[axis]];
+      same_shape &= permuted[axis] == shape_[axis];
+    }
+    Numbers candidate(yours_.size());
+    for (std::int64_t e = 0; e < count(); ++e) {
+      std::vector<std::int64_t> at(rank);
+      for (int axis = 0; axis < rank; ++axis) at[order[axis]] = coordinate(permuted, e, axis);
+      std::int64_t from = 0;
+      for (int axis = 0; axis < rank; ++axis) from = from * shape_[axis] + at[axis];
+      candidate[e] = expected_[from];
+    }
+    if (largest_difference(candidate, expected_) <= 1e-9 * scale_ || !fits(candidate)) continue;
+    std::string axes;
+    for (int axis : order) axes += (axes.empty() ? "" : ",") + std::to_string(axis);
+    return hint(Cause::transposed,
+                rank == 2 ? (same_shape ? "it is the transpose of the expected one"
+                                        : "it holds the numbers of the transpose, without its shape")
+                          : fmt::format("it is the expected one with its axes permuted to ({})", axes),
+                candidate);
+  }
+  return std::nullopt;
+}
+
+std::optional<Hint> HintFinder::other_input() {
+  for (const InputReport& other : report_.inputs) {
+    if (&other == &of_input_ || other.elements.size() != of_input_.elements.size()) continue;
+    Numbers candidate;
+    for (const ElementVerdict& element : other.elements) candidate.push_back(element.expected);
+    if (largest_magnitude(candidate) == 0) continue;
+    if (fits(candidate, 2))
+      return hint(Cause::other_input, fmt::format("it is the gradient of '{}'", other.name), candidate);
+    for (double& value : candidate) value = -value;
+    if (fits(candidate, 2))
+      return hint(Cause::other_input, fmt::format("it is minus the gradient of '{}'", other.name), candidate);
+  }
+  return std::nullopt;
+}
+
+std::optional<Hint> HintFinder::some_parts() {
+  for (int axis = 0; axis < shape_.rank(); ++axis) {
+    std::set<std::int64_t> right, lost;
+    bool fit = true;
+    for (std::int64_t e = 0; fit && e < count(); ++e) {
+      if (!known_[e] || std::fabs(expected_[e]) <= slack_[e]) {
+        fit = !wrong_[e];
+        continue;
+      }
+      (wrong_[e] ? lost : right).insert(coordinate(shape_, e, axis));
+      fit = !wrong_[e] || yours_[e] == 0;
+    }
+    for (const std::int64_t at : lost) fit = fit && !right.contains(at);
+    if (!fit || right.empty() || lost.empty()) continue;
+    const auto list = [](const std::set<std::int64_t>& places) {
+      if (places.size() > 1 && *places.rbegin() - *places.begin() + 1 == static_cast<std::int64_t>(places.size()))
+        return fmt::format("{} to {}", *places.begin(), *places.rbegin());
+      std::string text;
+      for (const std::int64_t at : places) text += (text.empty() ? "" : ", ") + std::to_string(at);
+      return text;
+    };
+    const char* kind = shape_.rank() == 1          ? "elements"
+                       : axis + 1 == shape_.rank() ? "columns"
+                       : axis + 2 == shape_.rank() ? "rows"
+                                                   : "items";
+    Numbers candidate = expected_;
+    for (std::int64_t e = 0; e < count(); ++e) candidate[e] = wrong_[e] ? 0 : expected_[e];
+    return hint(
+        Cause::some_parts,
+        fmt::format("it is right in {0} {1} along axis {2} and zero in {0} {3}", kind, list(right), axis, list(lost)),
+        candidate);
+  }
+  return std::nullopt;
+}
+
+std::optional<Hint> HintFinder::wrong_order() {
+  Numbers a = yours_, b = expected_;
+  if (std::set<double>(a.begin(), a.end()).size() < 3) return std::nullopt;
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  const double widest = *std::max_element(slack_.begin(), slack_.end());
+  if (!(largest_difference(a, b) <= widest)) return std::nullopt;
+  std::int64_t stride = 1;
+  for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
+    const std::int64_t size = shape_[axis];
+    for (std::int64_t shift = 0; shift < size; ++shift) {  // 0: backwards
+      Numbers candidate(yours_.size());
+      for (std::int64_t e = 0; e < count(); ++e) {
+        const std::int64_t at = coordinate(shape_, e, axis), from = shift == 0 ? size - 1 - at : (at + shift) % size;
+        candidate[e] = expected_[e + (from - at) * stride];
+      }
+      if (!fits(candidate)) continue;
+      return hint(Cause::wrong_order,
+                  shift == 0 ? fmt::format("it is the expected one backwards along axis {}", axis)
+                             : fmt::format("it is the expected one shifted by {} along axis {}", size - shift, axis),
+                  candidate);
+    }
+    stride *= size;
+  }
+  return hint(Cause::wrong_order, "it holds the right numbers in other places");
+}
+
+}  // namespace gradus::testing
