@@ -43,6 +43,7 @@ class HintFinder {
   // --- by a condition: hints_where.cpp ---
   std::optional<Hint> wrong_where_a_condition_holds();
   std::optional<Hint> mask_turned_round();
+  std::optional<Hint> wrong_beyond_a_threshold();
   // --- by a term: hints_terms.cpp ---
   std::optional<Hint> constant_residual();
   std::optional<Hint> residual_times_output();
@@ -74,7 +75,7 @@ class HintFinder {
   Hint wrong_where(const std::string& where) const;
   std::optional<Hint> wrong_by_mask_or_id() const;
   std::optional<Hint> wrong_by_triangle() const;
-  std::optional<Hint> wrong_by_value() const;
+  std::optional<Hint> wrong_by_sign() const;
   std::optional<Hint> wrong_by_independence() const;
   Numbers residual() const;
   /// Along each line of `axis`: the best multiple of `direction` (and a constant, if asked) to fit `values`.

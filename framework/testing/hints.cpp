@@ -26,13 +26,26 @@ HintFinder::HintFinder(const Subject& subject, Line& line, const Tensors& cotang
 }
 
 std::optional<Hint> HintFinder::find() {
-  for (const auto hypothesis :
-       {&HintFinder::not_finite, &HintFinder::zero, &HintFinder::sign, &HintFinder::constant_factor,
-        &HintFinder::axes_permuted, &HintFinder::other_input, &HintFinder::some_parts, &HintFinder::mask_turned_round,
-        &HintFinder::wrong_where_a_condition_holds, &HintFinder::jacobian, &HintFinder::constant_residual,
-        &HintFinder::residual_times_output, &HintFinder::wrong_order, &HintFinder::skip_connection,
-        &HintFinder::factor_by_element, &HintFinder::wrong_point, &HintFinder::operand_exchanged, &HintFinder::rounded,
-        &HintFinder::any_constant_factor}) {
+  for (const auto hypothesis : {&HintFinder::not_finite,
+                                &HintFinder::zero,
+                                &HintFinder::sign,
+                                &HintFinder::constant_factor,
+                                &HintFinder::axes_permuted,
+                                &HintFinder::other_input,
+                                &HintFinder::some_parts,
+                                &HintFinder::mask_turned_round,
+                                &HintFinder::wrong_where_a_condition_holds,
+                                &HintFinder::jacobian,
+                                &HintFinder::constant_residual,
+                                &HintFinder::residual_times_output,
+                                &HintFinder::wrong_order,
+                                &HintFinder::skip_connection,
+                                &HintFinder::factor_by_element,
+                                &HintFinder::wrong_beyond_a_threshold,
+                                &HintFinder::wrong_point,
+                                &HintFinder::operand_exchanged,
+                                &HintFinder::rounded,
+                                &HintFinder::any_constant_factor}) {
     if (std::optional<Hint> hint = (this->*hypothesis)()) {
       hint->input = of_input_.name;
       return hint;

@@ -160,29 +160,24 @@ std::optional<Hint> HintFinder::factor_by_element() {
 std::optional<Hint> HintFinder::rounded() {
   if (of_input_.spec.dtype != DType::f64) return std::nullopt;
   double largest = 0;
-  bool singles = true, halves = true;
   std::int64_t up = 0, down = 0;
   for (std::int64_t e = 0; e < count(); ++e) {
     if (!known_[e]) continue;
     largest = std::max(largest, std::fabs(yours_[e] - expected_[e]));
     (yours_[e] > expected_[e] ? up : down) += 1;
-    singles &= yours_[e] == static_cast<double>(static_cast<float>(yours_[e]));
-    std::uint64_t bits;
-    std::memcpy(&bits, &yours_[e], sizeof bits);
-    halves &= (bits & ((1ull << 45) - 1)) == 0;
   }
-  const double relative = largest / scale_;
-  if (halves && relative <= 0x1p-6)
-    return hint(
-        Cause::rounded,
-        fmt::format("every number of it is a bf16: it is rounded to bf16 (off by up to {:.1g} relative)", relative));
-  if (singles && relative <= 1e-4)
-    return hint(
-        Cause::rounded,
-        fmt::format("every number of it is an f32: it is rounded to f32 (off by up to {:.1g} relative)", relative));
-  if (relative <= 2e-6 && up > 0 && down > 0)
+  const double relative = largest / scale_, unit = precision_of(yours_);
+  if (unit > 0x1p-53 && relative <= 4 * unit) {
+    const char* format = unit < 1e-4 ? "f32" : "bf16";
+    return hint(Cause::rounded,
+                fmt::format("every number of it is one of {0}: it is rounded to {0} (off by up to {1:.1g} "
+                            "relative)",
+                            format, relative));
+  }
+  if (relative <= 2e-6 && up > 0 && down > 0) {
     return hint(Cause::rounded,
                 fmt::format("it is off by {:.1g} relative, up and down: something in it is computed in f32", relative));
+  }
   return std::nullopt;
 }
 

@@ -58,9 +58,11 @@ std::optional<Hint> HintFinder::residual_times_output() {
   const Numbers difference = residual();
   std::vector<std::pair<std::string, Numbers>> directions;
   for (std::size_t k = 0; k < line_.outputs().size(); ++k) {
-    if (line_.outputs()[k].shape() == shape_)
-      directions.emplace_back(line_.outputs().size() == 1 ? "the output" : fmt::format("output {}", k),
-                              line_.outputs()[k].to_vector<double>());
+    if (!(line_.outputs()[k].shape() == shape_)) continue;
+    const std::string name = line_.outputs().size() == 1 ? "the output" : fmt::format("output {}", k);
+    directions.emplace_back(name, line_.outputs()[k].to_vector<double>());
+    directions.push_back({"the exponential of " + name, directions.back().second});
+    for (double& value : directions.back().second) value = std::exp(value);
   }
   directions.emplace_back("'" + of_input_.name + "'", line_.inputs()[input_].to_vector<double>());
   for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
@@ -100,6 +102,12 @@ std::optional<Hint> HintFinder::skip_connection() {
   for (std::size_t k = 0; k < cotangents_.size(); ++k) {
     if (!cotangents_[k].defined() || !(cotangents_[k].shape() == shape_)) continue;
     const Numbers upstream = cotangents_[k].to_vector<double>();
+    if (count() > 1 && fits(upstream)) {
+      return hint(Cause::missing_factor,
+                  "it is the upstream gradient itself: the op's own derivative is not in it, at most that of a skip "
+                  "connection",
+                  upstream);
+    }
     for (const double sign : {-1.0, 1.0}) {
       Numbers candidate = expected_;
       for (std::int64_t e = 0; e < count(); ++e) candidate[e] += sign * upstream[e];

@@ -66,7 +66,7 @@ std::optional<Hint> HintFinder::wrong_where_a_condition_holds() {
   if (wrong == 0) return std::nullopt;
   if (ways(wrong + right, wrong) >= 25) {
     for (const auto kind :
-         {&HintFinder::wrong_by_mask_or_id, &HintFinder::wrong_by_triangle, &HintFinder::wrong_by_value}) {
+         {&HintFinder::wrong_by_mask_or_id, &HintFinder::wrong_by_triangle, &HintFinder::wrong_by_sign}) {
       if (std::optional<Hint> found = (this->*kind)()) return found;
     }
   }
@@ -106,9 +106,7 @@ std::optional<Hint> HintFinder::wrong_by_triangle() const {
   return std::nullopt;
 }
 
-/// Negative, positive, or beyond a threshold.
-std::optional<Hint> HintFinder::wrong_by_value() const {
-  if (weighty(false) == 0) return std::nullopt;
+std::optional<Hint> HintFinder::wrong_by_sign() const {
   for (std::size_t j = 0; j < line_.inputs().size(); ++j) {
     const Tensor& input = line_.inputs()[j];
     if (!input.defined() || !is_floating(input.dtype()) || input.numel() < 2) continue;
@@ -119,6 +117,19 @@ std::optional<Hint> HintFinder::wrong_by_value() const {
       return wrong_where(fmt::format("'{}' is negative", name));
     if (wrong_exactly_where([&](std::int64_t e) { return values[e] > 0; }))
       return wrong_where(fmt::format("'{}' is positive", name));
+  }
+  return std::nullopt;
+}
+
+/// Any two sets can be told apart by some number: this is asked only when nothing else is left.
+std::optional<Hint> HintFinder::wrong_beyond_a_threshold() {
+  if (weighty(false) == 0 || ways(weighty(true) + weighty(false), weighty(true)) < 25) return std::nullopt;
+  for (std::size_t j = 0; j < line_.inputs().size(); ++j) {
+    const Tensor& input = line_.inputs()[j];
+    if (!input.defined() || !is_floating(input.dtype()) || input.numel() < 2) continue;
+    const Numbers values = broadcast_values(input, shape_);
+    if (values.empty()) continue;
+    const std::string& name = subject_.inputs[j];
     for (const bool of_magnitude : {false, true}) {
       double lowest_wrong = 1e300, highest_wrong = -1e300, lowest_right = 1e300, highest_right = -1e300;
       for (std::int64_t e = 0; e < count(); ++e) {

@@ -22,6 +22,7 @@ class Jacobians {
 
  private:
   enum class Entry { both_zero, equal, missing, invented, different };
+  using Entries = std::vector<std::pair<std::int64_t, std::int64_t>>;  ///< (output element, input element)
   struct Output {
     std::string name;
     Shape shape;
@@ -34,8 +35,20 @@ class Jacobians {
   std::optional<Hint> one_output_not_used() const;
   std::optional<Hint> two_outputs_swapped() const;
   std::optional<Hint> only_missing() const;
+  std::optional<Hint> diagonal_kept(const Entries& kept, const Entries& missing) const;
+  std::optional<Hint> slice_kept(const Entries& kept, const Entries& missing) const;
+  std::optional<Hint> one_use_kept(const Entries& kept, const Entries& missing) const;
+  std::optional<Hint> triangle_lost(const Entries& kept, const Entries& missing) const;
+  std::optional<Hint> places_lost(const Entries& kept, const Entries& missing) const;
   std::optional<Hint> only_invented() const;
+  std::optional<Hint> one_of_two_uses() const;
+  std::optional<Hint> mean_over_uses() const;
   std::optional<Hint> upstream_elsewhere() const;
+  std::optional<Hint> input_elsewhere() const;
+  std::optional<Hint> not_transposed() const;
+  std::optional<Hint> other_outputs_count() const;
+  std::optional<Hint> sees_the_future() const;
+  std::optional<Hint> output_times_line() const;
   std::optional<Hint> factor_by_output() const;
 
   std::vector<Output> outputs_;
@@ -43,6 +56,7 @@ class Jacobians {
   std::int64_t rows_ = 0, columns_ = 0;                     ///< output elements, input elements
   std::vector<Numbers> true_, bars_, claimed_;              ///< [output element][input element]
   std::vector<std::pair<std::string, Numbers>> by_output_;  ///< named numbers, one for each output element
+  Numbers output_;                                          ///< each output element
   double scale_ = 0;
 };
 

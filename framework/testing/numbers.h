@@ -39,6 +39,18 @@ inline double largest_difference(const Numbers& a, const Numbers& b) {
   return largest;
 }
 
+/// The unit roundoff of the coarsest format that holds all of these doubles: bf16, f32 or f64.
+inline double precision_of(const Numbers& values) {
+  bool singles = true, halves = true;
+  for (const double value : values) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    singles &= (bits & ((1ull << 29) - 1)) == 0;
+    halves &= (bits & ((1ull << 45) - 1)) == 0;
+  }
+  return halves ? 0x1p-8 : singles ? 0x1p-24 : 0x1p-53;
+}
+
 inline bool same_bits(const Tensor& a, const Tensor& b) {
   if (a.defined() != b.defined()) return false;
   if (!a.defined()) return true;

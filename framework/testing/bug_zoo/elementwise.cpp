@@ -65,7 +65,7 @@ Exercise relu_exercise(Generator& generator) {
            chain(f, [](double, double) { return 1.0; })},
           {"twice", "2 where the input is positive, as for the square of a root", Cause::constant_factor,
            scaled(right, 2)},
-          {"first row only", "forgets the loop over rows", Cause::some_parts, one_row_only(right, 0)},
+          {"first row only", "forgets the loop over rows", Cause::some_parts, one_row_only(right, 0), {Cause::zero}},
           {"upstream gradient ignored", "returns the mask itself", Cause::upstream_ignored, ignoring_upstream(right)},
           {"upstream gradient clipped at zero", "hands on only what is positive, as guided backpropagation does",
            Cause::not_linear,

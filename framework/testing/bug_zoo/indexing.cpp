@@ -49,6 +49,10 @@ Exercise embedding_exercise(Generator& generator) {
            embedding_with([](Array& dtable, const Array& ids, int t, int c, double g) { dtable(id(ids, t), c) = g; })},
           {"first use only", "skips the ids that it has seen before", Cause::last_use_only,
            embedding_with([](Array& dtable, const Array& ids, int t, int c, double g) {
+             if (std::ranges::find(ids.values, ids[t]) == ids.values.begin() + t) dtable(id(ids, t), c) = g;
+           })},
+          {"zero taken for unused", "assigns where the row still holds zero, and leaves it alone where it does not",
+           Cause::not_linear, embedding_with([](Array& dtable, const Array& ids, int t, int c, double g) {
              if (dtable(id(ids, t), c) == 0) dtable(id(ids, t), c) = g;
            })},
           {"mean over the uses", "divides by how often the id occurs", Cause::mean_for_sum,

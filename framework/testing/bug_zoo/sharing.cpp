@@ -70,8 +70,11 @@ Exercise residual_exercise(Generator& generator) {
           {
               {"skip connection overwritten", "assigns the branch's gradient over that of the skip connection",
                Cause::last_use_only, backward(0, 1)},
-              {"branch overwritten", "assigns the skip connection's gradient over that of the branch",
-               Cause::last_use_only, backward(1, 0)},
+              {"branch overwritten",
+               "assigns the skip connection's gradient over that of the branch",
+               Cause::last_use_only,
+               backward(1, 0),
+               {Cause::missing_factor}},
               {"skip connection counted twice", "adds the upstream gradient in the block and again around it",
                Cause::last_use_only, backward(2, 1)},
           }};
