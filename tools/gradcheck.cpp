@@ -3,6 +3,7 @@
 #include "framework/base/error.h"
 #include "framework/ops/registry.h"
 #include "framework/testing/op_checks.h"
+#include "framework/testing/zoo_report.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -11,11 +12,15 @@ namespace {
 
 struct GradcheckCommandOptions {
   std::string op, json;
-  bool all = false, list = false;
+  bool all = false, list = false, zoo = false;
   std::uint64_t seed = 1;
 };
 
 void run_gradcheck(const GradcheckCommandOptions& options) {
+  if (options.zoo) {
+    std::cout << testing::to_markdown(testing::visit_zoo());
+    return;
+  }
   if (options.list) {
     for (const OpSpec* spec : all_ops()) std::cout << fmt::format("{:30} {}\n", spec->name, spec->summary);
     return;
@@ -51,6 +56,7 @@ void add_gradcheck(CLI::App& program) {
   command->add_option("--op", options->op, "One op")->type_name("NAME");
   command->add_flag("--all", options->all, "Every op");
   command->add_flag("--list", options->list, "Names and summaries of all ops");
+  command->add_flag("--zoo", options->zoo, "What the checker says about seeded bugs, as Markdown");
   add_seed(*command, options->seed, "Other cotangents and directions");
   command->add_option("--json", options->json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");
   add_examples(*command, "  gradus gradcheck --op layer_norm\n  gradus gradcheck --all --seed 7\n  gradus gradcheck --list");
