@@ -97,10 +97,13 @@ models::GptConfig model_config(const TrainingRunOptions& options, std::int64_t v
           .width = options.width, .dropout = {options.dropout, options.dropout, options.dropout}};
 }
 
+Tensor prediction_loss(const Tensor& logits, const Tensor& targets) {
+  const std::int64_t rows = targets.numel();
+  return cross_entropy(reshape(logits, {rows, logits.size(2)}), reshape(targets, {rows}), data::Vocabulary::pad);
+}
+
 Tensor prediction_loss(models::Gpt& model, const data::Batch& batch) {
-  const Tensor logits = model.forward(batch.inputs);
-  const std::int64_t rows = batch.targets.numel();
-  return cross_entropy(reshape(logits, {rows, logits.size(2)}), reshape(batch.targets, {rows}), data::Vocabulary::pad);
+  return prediction_loss(model.forward(batch.inputs), batch.targets);
 }
 
 namespace {

@@ -43,7 +43,9 @@ struct Recipe {
 void run_training(const TrainingRunOptions& options, const Recipe& recipe, models::Gpt& model,
                   const data::Vocabulary& vocabulary, const data::BatchSource& source);
 
-/// Mean cross-entropy of the model's predictions over the targets that are not pad.
+/// Mean cross-entropy over the targets that are not pad: logits (B,T,V), targets (B,T).
+Tensor prediction_loss(const Tensor& logits, const Tensor& targets);
+/// The same of the model's predictions.
 Tensor prediction_loss(models::Gpt& model, const data::Batch& batch);
 
 /// The configuration that the options ask for.

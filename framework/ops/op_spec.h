@@ -160,7 +160,11 @@ struct ErrorSample {
 /// Makes the inputs of samples, the same ones every time.
 class SampleMaker {
  public:
-  explicit SampleMaker(std::uint64_t seed = 0) : generator_(seed) {}
+  enum class Sizes {
+    as_written,
+    varied,  ///< each size n > 1 becomes one of n to n + 3, the same wherever n stands; explicit values keep theirs
+  };
+  explicit SampleMaker(std::uint64_t seed = 0, Sizes sizes = Sizes::as_written) : generator_(seed), sizes_(sizes) {}
   Tensor normal(const Shape& shape);
   Tensor uniform(const Shape& shape, double low, double high);
   /// Uniform in the range but never closer than `margin` to a multiple of `spacing` (kinks live there).
@@ -173,7 +177,10 @@ class SampleMaker {
   Generator& generator() { return generator_; }
 
  private:
+  Shape sized(const Shape& written) const;
+
   Generator generator_;
+  Sizes sizes_;
 };
 
 /// Bounds the rounding error of a result against the f64 reference: |error| <= roundings * u * magnitude, with u the

@@ -6,13 +6,25 @@
 
 namespace gradus {
 
-Tensor SampleMaker::normal(const Shape& shape) { return random_normal(shape, generator_, DType::f64); }
-
-Tensor SampleMaker::uniform(const Shape& shape, double low, double high) {
-  return random_uniform(shape, generator_, DType::f64, low, high);
+Shape SampleMaker::sized(const Shape& written) const {
+  Shape shape = written;
+  if (sizes_ == Sizes::as_written) return shape;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (shape[axis] > 1)
+      shape[axis] += StreamReader(generator_.seed(), (std::uint64_t{1} << 40) + static_cast<std::uint64_t>(shape[axis]))
+                         .next_integer(0, 3);
+  }
+  return shape;
 }
 
-Tensor SampleMaker::away_from_multiples(const Shape& shape, double low, double high, double spacing, double margin) {
+Tensor SampleMaker::normal(const Shape& shape) { return random_normal(sized(shape), generator_, DType::f64); }
+
+Tensor SampleMaker::uniform(const Shape& shape, double low, double high) {
+  return random_uniform(sized(shape), generator_, DType::f64, low, high);
+}
+
+Tensor SampleMaker::away_from_multiples(const Shape& written, double low, double high, double spacing, double margin) {
+  const Shape shape = sized(written);
   StreamReader reader(generator_.seed(), generator_.take_stream());
   std::vector<double> values(shape.numel());
   for (double& value : values) {
@@ -23,7 +35,8 @@ Tensor SampleMaker::away_from_multiples(const Shape& shape, double low, double h
   return from_values(shape, values, DType::f64);
 }
 
-Tensor SampleMaker::distinct(const Shape& shape, double gap) {
+Tensor SampleMaker::distinct(const Shape& written, double gap) {
+  const Shape shape = sized(written);
   StreamReader reader(generator_.seed(), generator_.take_stream());
   const std::int64_t count = shape.numel();
   std::vector<double> values(count);
@@ -33,10 +46,11 @@ Tensor SampleMaker::distinct(const Shape& shape, double gap) {
 }
 
 Tensor SampleMaker::integers(const Shape& shape, std::int64_t low, std::int64_t high) {
-  return random_integers(shape, generator_, low, high);
+  return random_integers(sized(shape), generator_, low, high);
 }
 
-Tensor SampleMaker::booleans(const Shape& shape, double probability_of_true) {
+Tensor SampleMaker::booleans(const Shape& written, double probability_of_true) {
+  const Shape shape = sized(written);
   StreamReader reader(generator_.seed(), generator_.take_stream());
   std::vector<double> values(shape.numel());
   for (double& value : values) value = reader.next_uniform() < probability_of_true;

@@ -62,7 +62,9 @@ class ContractChecker {
   /// The first input whose two gradients differ by more than `relative` of their scale.
   int differing_input(const Values& a, const Values& b, double relative) const {
     for (std::size_t i = 0; i < a.size(); ++i) {
+      if (a[i].empty()) continue;
       const double scale = std::max(largest_magnitude(a[i]), largest_magnitude(b[i]));
+      if (relative > 1e-12 && scale <= line_.negligible_gradient(i)) continue;  // rounding alone
       if (!(largest_difference(a[i], b[i]) <= relative * scale)) return static_cast<int>(i);
     }
     return -1;
@@ -280,17 +282,18 @@ class ContractChecker {
         twice[e] *= 2;
         added[e] += of_other[i][e];
       }
-      if (!(largest_difference(twice, of_twice[i]) <= rounding(i) * scale))
+      const double slack = scale <= line_.negligible_gradient(i) ? 2 * scale : rounding(i) * scale;
+      if (!(largest_difference(twice, of_twice[i]) <= slack))
         return complain(Cause::not_linear, "twice the upstream gradient does not give twice the gradient");
-      const double off = largest_difference(added, of_sum[i]) / scale;
+      const double off = largest_difference(added, of_sum[i]);
       const double unit = std::max(precision_of(yours_[i]), precision_of(of_other[i]));
-      if (off > rounding(i) && off <= 8 * unit) {
+      if (off > slack && off <= 8 * unit * scale) {
         return complain(Cause::rounded, fmt::format("the gradient of a sum of upstream gradients is the sum of their "
                                                     "gradients to {:.1g} only: something is rounded to {}",
-                                                    off, unit < 1e-4 ? "f32" : "bf16"));
+                                                    off / scale, unit < 1e-4 ? "f32" : "bf16"));
       }
       for (std::size_t e = 0; e < twice.size(); ++e) parts[i][e] += of_odd[i][e];
-      if (off > rounding(i) || !(largest_difference(parts[i], yours_[i]) <= rounding(i) * scale)) {
+      if (!(off <= slack) || !(largest_difference(parts[i], yours_[i]) <= slack)) {
         return complain(Cause::not_linear,
                         "the gradient of a sum of upstream gradients is not the sum of their gradients");
       }

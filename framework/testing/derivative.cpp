@@ -57,10 +57,13 @@ class Differentiator {
   Differentiator(const Curve& curve, const DerivativeOptions& options) : curve_(curve), options_(options) {}
 
   Derivative run() {
-    measure_noise();
+    if (options_.noise > 0) noise_ = options_.noise;
+    else measure_noise();
     const double first = options_.scale / 8;
-    Rung a = central(first), b = central(first * 0.37);
-    for (int attempt = 0; !agree(a, b) && attempt < (options_.thorough ? 4 : 2); ++attempt) {
+    const bool quick = options_.effort == DerivativeOptions::Effort::quick;
+    Rung a = central(first), b = quick ? a : central(first * 0.37);
+    const int attempts = options_.effort == DerivativeOptions::Effort::thorough ? 4 : 2;
+    for (int attempt = 0; !agree(a, b) && attempt < attempts; ++attempt) {
       const double smaller = first * std::pow(2.0, -5.0 * (attempt + 1)), other = smaller * 0.61;
       a = central(smaller);
       b = central(other);
@@ -134,7 +137,9 @@ class Differentiator {
       }
       const double width = up.moved - down.moved;
       tableau.add((up.value - down.value) / width, rounding(up, down) / width);
-      if (tableau.rows() >= 4 && tableau.best().bar <= good_enough(tableau.best().value)) break;
+      if (tableau.rows() >= (options_.effort == DerivativeOptions::Effort::quick ? 3 : 4) &&
+          tableau.best().bar <= good_enough(tableau.best().value))
+        break;
     }
     return tableau.best();
   }

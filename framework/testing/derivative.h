@@ -26,7 +26,12 @@ struct DerivativeOptions {
   double noise_step = 0;    ///< spacing of the points on which noise is measured; 0: 2^-46 of the scale
   double good_enough = 0;   ///< stop where the bar is below this; 0: below 1e-10 of the derivative
   double output_quantum = 0;  ///< rounding unit of all of f: what could hide in a function that never changes
-  bool thorough = false;    ///< further ladders, as before an accusation
+  double noise = 0;           ///< of one evaluation, where it is known; 0: it is measured
+  enum class Effort {
+    quick,     ///< one ladder: a guide, not a judgement
+    normal,    ///< two ladders that must agree
+    thorough,  ///< further ladders, as before an accusation
+  } effort = Effort::normal;
 };
 
 struct Derivative {

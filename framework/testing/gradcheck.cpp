@@ -85,6 +85,7 @@ class Checker {
   /// How much the claimed gradient moves when its inputs move by a rounding error: no check can ask for more.
   void measure_own_rounding() {
     own_rounding_.assign(line_.inputs().size(), 0);
+    only_rounding_.assign(line_.inputs().size(), true);
     for (int trial = 0; trial < 2; ++trial) {
       Tensors moved;
       StreamReader reader(options_.seed, 5000 + trial);
@@ -106,6 +107,7 @@ class Checker {
                       b = numbers_of(again[i], line_.inputs()[i].numel());
         const double unit = line_.inputs()[i].dtype() == DType::f64 ? 0x1p-53 : 0x1p-24;
         const double change = largest_difference(a, b), scale = largest_magnitude(a);
+        only_rounding_[i] = only_rounding_[i] && change > 0.1 * scale;
         // At a kink the change is a jump, not rounding: it must not hide an error.
         own_rounding_[i] =
             std::max(own_rounding_[i], std::min(std::isfinite(change) ? change : 0.0, 4096 * unit * scale));
@@ -132,7 +134,7 @@ class Checker {
       return std::fabs(yours - derivative.value) <= allowance(i, derivative);
     };
     if (derivative.conclusive && !fits()) {  // before accusing: more ladders
-      const Derivative again = line_.derivative(direction, 0, true);
+      const Derivative again = line_.derivative(direction, 0, Line::Effort::thorough);
       if (!exact_ && (!again.conclusive || again.bar < derivative.bar || again.at_kink)) derivative = again;
     }
     verdict.expected = derivative.value;
@@ -241,6 +243,15 @@ class Checker {
     return worst;
   }
 
+  /// A gradient that is zero but for rounding has no scale of its own, and no mutants: it is small, and another one
+  /// where the inputs move by a rounding error.
+  bool is_none(std::size_t i, const Numbers& yours) {
+    const double claimed = largest_magnitude(yours);
+    const bool none = claimed == 0 || (only_rounding_[i] && claimed <= line_.negligible_gradient(i));
+    if (none && claimed > 0) report_.inputs.back().note = "zero but for rounding";
+    return none;
+  }
+
   void check_elements(std::size_t i, const Numbers& yours) {
     InputReport& result = report_.inputs.back();
     const double claimed = largest_magnitude(yours);
@@ -251,13 +262,15 @@ class Checker {
     }
     result.checked = static_cast<std::int64_t>(yours.size());
     result.scale = std::max(result.scale, 0.0);
-    const double scale = std::max(result.scale, result.elements.empty() ? 0.0 : std::min(claimed, 1e300));
+    const bool none = is_none(i, yours);
+    const double scale = none ? 0 : std::max(result.scale, std::min(claimed, 1e300));
     doubt_coarse_ones(i, result.elements, scale);
     for (const ElementVerdict& element : result.elements) {
       if (scale > 0 && element.verdict == Verdict::agree)
         result.detection_limit = std::max(result.detection_limit, element.allowed / scale);
     }
     if (const ElementVerdict* worst = worst_of(result.elements)) result.worst = *worst;
+    if (none) return;
     prove_sight(i, yours, [&](const Numbers& mutant) {
       return std::any_of(result.elements.begin(), result.elements.end(), [&](const ElementVerdict& element) {
         return element.verdict != Verdict::cannot_tell &&
@@ -289,6 +302,8 @@ class Checker {
     for (const ElementVerdict& verdict : verdicts) {
       if (verdict.verdict != Verdict::cannot_tell) scale = std::max(scale, std::fabs(verdict.expected));
     }
+    const bool none = is_none(i, yours);
+    if (none) scale = 0;
     doubt_coarse_ones(i, verdicts, scale);
     result.checked = static_cast<std::int64_t>(verdicts.size());
     result.scale = largest_magnitude(yours);
@@ -301,6 +316,7 @@ class Checker {
       find_culprits(i, yours, all_signs.back());
       return;
     }
+    if (none) return;
     prove_sight(i, yours, [&](const Numbers& mutant) {
       for (std::size_t k = 0; k < verdicts.size(); ++k) {
         if (verdicts[k].verdict == Verdict::agree &&
@@ -311,30 +327,41 @@ class Checker {
     });
   }
 
-  /// Halves the set of elements that move until single ones are left: O(log n) evaluations for each of the first few.
+  /// Halves the set of elements that move until single ones are left: O(log n) derivatives for each of the first few.
+  /// As derivatives add up, one half is measured and the other follows.
   void find_culprits(std::size_t i, const Numbers& yours, const Signs& signs) {
+    struct Suspects {
+      std::int64_t begin, end;
+      double residual, bar;
+    };
     InputReport& result = report_.inputs.back();
-    std::vector<std::pair<std::int64_t, std::int64_t>> suspects = {{0, static_cast<std::int64_t>(yours.size())}};
-    while (!suspects.empty() && static_cast<int>(result.elements.size()) < options_.most_culprits) {
-      const auto [begin, end] = suspects.back();
-      suspects.pop_back();
+    const auto count = static_cast<std::int64_t>(yours.size());
+    const Derivative whole = line_.derivative({i, 0, count, signs}, 0);
+    std::vector<Suspects> stack = {{0, count, dot(yours, *signs, 0, count) - whole.value, whole.bar}};
+    while (!stack.empty() && static_cast<int>(result.elements.size()) < options_.most_culprits) {
+      const Suspects suspects = stack.back();
+      stack.pop_back();
+      const auto [begin, end, residual, bar] = suspects;
       if (end - begin == 1) {
         ElementVerdict verdict = judge(i, {i, begin, end}, begin, yours[begin], 0);
         if (verdict.verdict == Verdict::disagree) result.elements.push_back(verdict);
         continue;
       }
       const std::int64_t middle = begin + (end - begin) / 2;
-      for (const auto& [from, to] :
-           {std::pair{middle, end}, std::pair{begin, middle}}) {  // the first half is looked at first
-        const double claimed = dot(yours, *signs, from, to);
-        const Derivative derivative = line_.derivative({i, from, to, signs}, 0);
-        if (!derivative.conclusive || !(std::fabs(claimed - derivative.value) <= allowance(i, derivative)))
-          suspects.push_back({from, to});
-      }
+      const Derivative first =
+          line_.quick_derivative({i, begin, middle, signs}, std::fabs(residual) / 100, whole.noise);
+      const double first_residual = dot(yours, *signs, begin, middle) - first.value;
+      const auto is_suspect = [&](const Suspects& half) {
+        return !(std::fabs(half.residual) <= bars_allowed * half.bar + own_rounding_[i]);
+      };
+      // The first half is looked at first.
+      if (const Suspects half{middle, end, residual - first_residual, bar + first.bar}; is_suspect(half))
+        stack.push_back(half);
+      if (const Suspects half{begin, middle, first_residual, first.bar}; is_suspect(half)) stack.push_back(half);
     }
-    result.note = suspects.empty() ? fmt::format("{} of {} elements are wrong", result.elements.size(), yours.size())
-                                   : fmt::format("the first {} wrong elements of {}; there are more",
-                                                 result.elements.size(), yours.size());
+    result.note = stack.empty() ? fmt::format("{} of {} elements are wrong", result.elements.size(), yours.size())
+                                : fmt::format("the first {} wrong elements of {}; there are more",
+                                              result.elements.size(), yours.size());
     if (const ElementVerdict* worst = worst_of(result.elements)) result.worst = *worst;
   }
 
@@ -433,6 +460,7 @@ class Checker {
   Generator generator_;
   Tensors cotangents_, gradients_;
   std::vector<double> own_rounding_;
+  std::vector<bool> only_rounding_;
   bool exact_ = false;
   CheckReport report_;
 };

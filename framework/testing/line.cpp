@@ -86,55 +86,58 @@ void Line::restore(const Direction& direction) {
   });
 }
 
-Line::Values Line::evaluate(std::uint64_t& decisions) {
+Tensors Line::evaluate(std::uint64_t& decisions) {
   ++evaluations_;
   const NoGradScope no_grad;
   const DecisionScope scope;
-  Values values;
-  const Tensors outputs = subject_.forward(inputs_);
-  for (std::size_t k = 0; k < outputs_.size(); ++k)
-    values.push_back(base_outputs_[k].empty() ? std::vector<double>{} : outputs[k].to_vector<double>());
+  Tensors outputs = subject_.forward(inputs_);
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    if (!base_outputs_[k].empty()) outputs[k] = cpu::contiguous(outputs[k]);
+  }
   decisions = scope.hash();
-  return values;
+  return outputs;
 }
 
 Evaluation Line::at(const Direction& direction, double t) {
   Evaluation result;
   move(direction, t, result.moved);
   std::uint64_t decisions = 0;
-  Values values;
+  Tensors outputs;
   try {
-    values = evaluate(decisions);
+    outputs = evaluate(decisions);
   } catch (...) {
     restore(direction);
     throw;
   }
-  restore(direction);
   result.valid = decisions == base_decisions_;
   double squares = 0;
-  for (std::size_t k = 0; k < values.size(); ++k) {
-    for (std::size_t e = 0; e < cotangents_[k].size(); ++e) {
-      const double now = values[k][e], before = base_outputs_[k][e];
-      if (now == before || (std::isnan(now) && std::isnan(before))) continue;
-      const double term = cotangents_[k][e] * (now - before),
-                   quantum = half_unit_[k] * cotangents_[k][e] * std::max(std::fabs(now), std::fabs(before));
-      result.value += term;
-      result.magnitude += std::fabs(term);
-      squares += quantum * quantum;
-    }
+  for (std::size_t k = 0; k < cotangents_.size(); ++k) {
+    if (cotangents_[k].empty()) continue;
+    visit_elements(outputs[k], [&]<class T>(const T* y) {
+      for (std::size_t e = 0; e < cotangents_[k].size(); ++e) {
+        const double now = y[e], before = base_outputs_[k][e];
+        if (now == before || (std::isnan(now) && std::isnan(before))) continue;
+        const double term = cotangents_[k][e] * (now - before),
+                     quantum = half_unit_[k] * cotangents_[k][e] * std::max(std::fabs(now), std::fabs(before));
+        result.value += term;
+        result.magnitude += std::fabs(term);
+        squares += quantum * quantum;
+      }
+    });
   }
+  restore(direction);
   result.quantum = std::sqrt(squares);
   result.valid &= std::isfinite(result.value) && std::isfinite(result.quantum);
   return result;
 }
 
-Derivative Line::derivative(const Direction& direction, double good_enough, bool thorough) {
+Derivative Line::derivative(const Direction& direction, double good_enough, Effort effort) {
   const Curve curve = [&](double t) { return at(direction, t); };
   const bool single = direction.end - direction.begin == 1;
   const double typical = typical_[direction.input],
                own = single ? std::fabs(base_[direction.input][direction.begin]) : typical;
   const double noise_step = inputs_[direction.input].dtype() == DType::f64 ? 0x1p-46 : 0x1p-17;
-  DerivativeOptions options{.good_enough = good_enough, .output_quantum = output_quantum_, .thorough = thorough};
+  DerivativeOptions options{.good_enough = good_enough, .output_quantum = output_quantum_, .effort = effort};
   options.scale = own > 0 ? own : typical;
   options.noise_step = options.scale * noise_step;
   const Derivative first = differentiate(curve, options);
@@ -144,6 +147,16 @@ Derivative Line::derivative(const Direction& direction, double good_enough, bool
   options.noise_step = typical * noise_step;
   const Derivative second = differentiate(curve, options);
   return second.conclusive && (!first.conclusive || second.bar < first.bar) ? second : first;
+}
+
+Derivative Line::quick_derivative(const Direction& direction, double good_enough, double noise) {
+  return differentiate(
+      [&](double t) { return at(direction, t); },
+      {.scale = typical_[direction.input], .good_enough = good_enough, .noise = noise, .effort = Effort::quick});
+}
+
+double Line::negligible_gradient(std::size_t input) const {
+  return 256 * unit_roundoff(inputs_[input].dtype()) * output_size_ / typical_[input];
 }
 
 std::int64_t Line::output_elements() const {
@@ -163,7 +176,10 @@ Line::Column Line::column(std::size_t input, std::int64_t element) {
     if (is_new) {
       move(direction, t, moved[t]);
       std::uint64_t decisions = 0;
-      place->second.first = evaluate(decisions);
+      const Tensors outputs = evaluate(decisions);
+      for (std::size_t k = 0; k < base_outputs_.size(); ++k)
+        place->second.first.push_back(base_outputs_[k].empty() ? std::vector<double>{}
+                                                               : outputs[k].to_vector<double>());
       place->second.second = decisions == base_decisions_;
       restore(direction);
     }

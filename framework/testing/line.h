@@ -21,6 +21,7 @@ struct Direction {
 /// <f(x + t d) - f(x), u> for one subject, one point x and one u.
 class Line {
  public:
+  using Effort = DerivativeOptions::Effort;
   Line(const Subject& subject, const Tensors& inputs);
 
   const Tensors& inputs() const { return inputs_; }
@@ -30,7 +31,9 @@ class Line {
   Evaluation at(const Direction& direction, double t);
   /// With steps relative to the element that moves (or to the tensor where many do), and again relative to the tensor
   /// where that does not settle it. `good_enough`: stop at this bar.
-  Derivative derivative(const Direction& direction, double good_enough, bool thorough = false);
+  Derivative derivative(const Direction& direction, double good_enough, Effort effort = Effort::normal);
+  /// One ladder of steps relative to the tensor, with the noise of an earlier result: a guide for a search.
+  Derivative quick_derivative(const Direction& direction, double good_enough, double noise);
 
   /// Derivatives of every output element by one input element, flat over all outputs; NaN where inconclusive.
   struct Column {
@@ -43,13 +46,17 @@ class Line {
   double typical_size(std::size_t input) const { return typical_[input]; }
   /// Root of the sum of squares of outputs * cotangents; of the cotangents alone where all outputs are zero.
   double output_size() const { return output_size_; }
+  /// Where an input moves by its own size, gradients below this change the outputs by no more than a few of their
+  /// rounding errors: the rounding of a gradient that is truly zero, as of the bias of attention's keys, stays below
+  /// it.
+  double negligible_gradient(std::size_t input) const;
   std::int64_t evaluations() const { return evaluations_; }
 
  private:
   using Values = std::vector<std::vector<double>>;
   void move(const Direction& direction, double t, double& moved);
   void restore(const Direction& direction);
-  Values evaluate(std::uint64_t& decisions);
+  Tensors evaluate(std::uint64_t& decisions);
 
   const Subject& subject_;
   Tensors inputs_, outputs_;

@@ -101,7 +101,7 @@ class RecordChecker {
 
   RecordReport run() {
     const auto start = std::chrono::steady_clock::now();
-    RecordReport report{spec_.name, {}, 0};
+    RecordReport report{.op = spec_.name};
     report_ = &report;
     suite("record", [&] { check_record_is_complete(); });
     SampleMaker make(7);
@@ -116,8 +116,8 @@ class RecordChecker {
     each("guard zones", samples_, [&](const Sample& s) { check_guard_zones(s); });
     suite("error texts", [&] { check_errors(); });
     if (spec_.is_differentiable()) {
-      each("gradcheck", samples_, [&](const Sample& s) { check_gradient(s); });
-      each("gradgradcheck", samples_, [&](const Sample& s) { check_second_gradient(s); });
+      each("gradcheck", samples_, [&](const Sample& s) { check_gradient(s, 1); });
+      each("gradgradcheck", samples_, [&](const Sample& s) { check_gradient(s, 2); });
       each("kernel and composite", samples_, [&](const Sample& s) { check_kernel_against_composite(s); });
       each("gradient f32", samples_, [&](const Sample& s) { check_gradient_f32(s); });
       each("accumulation", samples_, [&](const Sample& s) { check_accumulation(s); });
@@ -323,13 +323,9 @@ class RecordChecker {
     }
   }
 
-  void check_gradient(const Sample& sample) {
-    const CheckReport report = check(spec_, sample, options_);
-    expect(report.passed(), sample.label, "\n" + to_text(report));
-  }
-
-  void check_second_gradient(const Sample& sample) {
-    const CheckReport report = check(spec_, sample, options_, 2);
+  void check_gradient(const Sample& sample, int order) {
+    report_->gradients.push_back(check(spec_, sample, options_, order));
+    const CheckReport& report = report_->gradients.back();
     expect(report.passed(), sample.label, "\n" + to_text(report));
   }
 

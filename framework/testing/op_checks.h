@@ -16,7 +16,8 @@ struct CheckResult {
 
 struct RecordReport {
   std::string op;
-  std::vector<CheckResult> suites;
+  std::vector<CheckResult> suites = {};
+  std::vector<CheckReport> gradients = {};  ///< of the samples, first and second order: what the gradcheck suites judge
   double seconds = 0;
   bool passed() const;
   /// All failures, a line each.

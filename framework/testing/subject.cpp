@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/autograd/autograd.h"
+#include "framework/kernels/cpu/copy.h"
 
 namespace gradus::testing {
 namespace {
@@ -61,6 +62,37 @@ Subject subject_from_function(const std::string& name, Function function, const 
   subject.forward = function;
   subject.backward = [function, differentiable](const Tensors& inputs, const Tensors& cotangents) {
     return tape_gradients(function, inputs, differentiable, cotangents, false);
+  };
+  return subject;
+}
+
+Subject subject_of_module(const std::string& name, const nn::Module& module, std::function<Tensors()> function) {
+  const Tensors parameters = module.parameters();
+  const auto put = [parameters](const Tensors& values) {
+    const NoGradScope no_grad;
+    for (std::size_t i = 0; i < parameters.size(); ++i) cpu::copy(parameters[i], values[i]);
+  };
+  Subject subject;
+  subject.name = name;
+  for (const auto& [path, parameter] : module.named_parameters()) {
+    subject.inputs.push_back(path);
+    subject.differentiable.push_back(true);
+  }
+  subject.forward = [put, function](const Tensors& inputs) {
+    put(inputs);
+    return function();
+  };
+  subject.backward = [put, function, parameters](const Tensors& inputs, const Tensors& cotangents) {
+    put(inputs);
+    const GradModeScope recording(true);
+    Tensors reached, upstream;
+    const Tensors outputs = function();
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      if (!cotangents[k].defined()) continue;
+      reached.push_back(outputs[k]);
+      upstream.push_back(cotangents[k]);
+    }
+    return reached.empty() ? Tensors(parameters.size()) : grad(reached, parameters, upstream);
   };
   return subject;
 }

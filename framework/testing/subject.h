@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/nn/module.h"
 #include "framework/ops/op_spec.h"
 
 namespace gradus::testing {
@@ -28,6 +29,10 @@ struct Subject {
 /// A function whose gradient comes from the tape.
 Subject subject_from_function(const std::string& name, std::function<Tensors(const Tensors&)> function,
                               const std::vector<std::string>& input_names, const std::vector<bool>& differentiable);
+
+/// A module as a function of its parameters, which are the inputs, by their names: `function` runs it on data of its
+/// own. The parameters hold the inputs of the last call from then on. Module and function must outlive the subject.
+Subject subject_of_module(const std::string& name, const nn::Module& module, std::function<Tensors()> function);
 
 /// An op on the attributes of one sample. The record must outlive the subject.
 Subject subject_of(const OpSpec& spec, const Sample& sample);

@@ -1,0 +1,159 @@
+#include "framework/testing/report_formats.h"
+
+#include "framework/testing/jacobian.h"
+
+namespace gradus::testing {
+namespace {
+
+/// For XML 1.0: markup escaped, characters that it cannot hold left out.
+std::string escaped(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    switch (c) {
+      case '<': result += "&lt;"; break;
+      case '>': result += "&gt;"; break;
+      case '&': result += "&amp;"; break;
+      case '"': result += "&quot;"; break;
+      case '\n': result += "&#10;"; break;
+      case '\t': result += "&#9;"; break;
+      default:
+        if (static_cast<unsigned char>(c) >= 0x20) result += c;
+    }
+  }
+  return result;
+}
+
+std::string case_name(const CheckReport& report) {
+  return fmt::format("{}{}", report.label.empty() ? report.call : report.label,
+                     report.order == 2 ? ", second order" : "");
+}
+
+nlohmann::ordered_json to_json(const InputReport& input) {
+  nlohmann::ordered_json json = {{"input", input.name},
+                                 {"dtype", to_string(input.spec.dtype)},
+                                 {"shape", input.spec.shape.to_vector()},
+                                 {"verdict", to_string(input.verdict)},
+                                 {"oracle", input.oracle},
+                                 {"by", input.by_direction ? "direction" : "element"},
+                                 {"checked", input.checked},
+                                 {"failed", input.failed},
+                                 {"undecided", input.undecided},
+                                 {"subgradients", input.subgradients},
+                                 {"largest_gradient", input.scale},
+                                 {"detection_limit", input.detection_limit},
+                                 {"mutants", input.mutants},
+                                 {"mutants_caught", input.mutants_caught},
+                                 {"worst",
+                                  {{"element", input.worst.element},
+                                   {"yours", input.worst.yours},
+                                   {"expected", input.worst.expected},
+                                   {"bar", input.worst.bar}}}};
+  if (!input.note.empty()) json["note"] = input.note;
+  return json;
+}
+
+}  // namespace
+
+nlohmann::ordered_json json_report(Verdict verdict, double seconds) {
+  return {{"schema", "gradus.gradcheck"}, {"version", 1}, {"verdict", to_string(verdict)}, {"seconds", seconds}};
+}
+
+nlohmann::ordered_json to_json(const CheckReport& report) {
+  nlohmann::ordered_json json = {{"op", report.subject},
+                                 {"sample", report.label},
+                                 {"call", report.call},
+                                 {"seed", report.seed},
+                                 {"order", report.order},
+                                 {"verdict", to_string(report.verdict)},
+                                 {"inputs", {}},
+                                 {"contracts", {}},
+                                 {"cause", nullptr},
+                                 {"rerun", report.rerun},
+                                 {"evaluations", report.evaluations},
+                                 {"seconds", report.seconds}};
+  json["inputs"] = nlohmann::ordered_json::array();
+  for (const InputReport& input : report.inputs) json["inputs"].push_back(to_json(input));
+  json["contracts"] = nlohmann::ordered_json::array();
+  for (const ContractReport& contract : report.contracts) {
+    json["contracts"].push_back({{"name", contract.name},
+                                 {"result", contract.skipped ? "skipped"
+                                            : contract.held  ? "held"
+                                                             : "broken"},
+                                 {"finding", contract.finding}});
+  }
+  if (report.hint) {
+    json["cause"] = {{"name", to_string(report.hint->cause)},
+                     {"input", report.hint->input},
+                     {"sentence", report.hint->sentence},
+                     {"share", report.hint->share}};
+  }
+  return json;
+}
+
+nlohmann::ordered_json to_json(const RecordReport& report) {
+  nlohmann::ordered_json json = {{"op", report.op}, {"passed", report.passed()}, {"seconds", report.seconds}};
+  json["suites"] = nlohmann::ordered_json::array();
+  for (const CheckResult& suite : report.suites)
+    json["suites"].push_back({{"suite", suite.suite}, {"cases", suite.cases}, {"failures", suite.failures}});
+  json["gradients"] = nlohmann::ordered_json::array();
+  for (const CheckReport& gradient : report.gradients) json["gradients"].push_back(to_json(gradient));
+  return json;
+}
+
+JunitCase to_junit(const CheckReport& report) {
+  JunitCase result{.class_name = report.subject, .name = case_name(report), .seconds = report.seconds};
+  if (report.verdict == Verdict::disagree) result.failure = to_text(report);
+  if (report.verdict == Verdict::cannot_tell) result.skipped = to_text(report);
+  return result;
+}
+
+std::vector<JunitCase> to_junit(const RecordReport& report) {
+  std::vector<JunitCase> cases;
+  for (const CheckResult& suite : report.suites) {
+    std::string failures;
+    for (const std::string& failure : suite.failures) failures += failure + "\n";
+    cases.push_back({.class_name = report.op, .name = suite.suite, .failure = failures});
+  }
+  return cases;
+}
+
+std::string junit_text(const std::vector<JunitCase>& cases) {
+  std::size_t failed = 0, skipped = 0;
+  double seconds = 0;
+  for (const JunitCase& one : cases)
+    failed += !one.failure.empty(), skipped += !one.skipped.empty(), seconds += one.seconds;
+  std::string text = fmt::format(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"gradus.gradcheck\" tests=\"{}\" failures=\"{}\" "
+      "skipped=\"{}\" "
+      "errors=\"0\" time=\"{:.3f}\">\n",
+      cases.size(), failed, skipped, seconds);
+  for (const JunitCase& one : cases) {
+    text += fmt::format("  <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\"", escaped(one.class_name),
+                        escaped(one.name), one.seconds);
+    if (!one.failure.empty()) {
+      text += fmt::format(">\n    <failure message=\"{}\"/>\n  </testcase>\n", escaped(one.failure));
+    } else if (!one.skipped.empty()) {
+      text += fmt::format(">\n    <skipped message=\"{}\"/>\n  </testcase>\n", escaped(one.skipped));
+    } else {
+      text += "/>\n";
+    }
+  }
+  return text + "</testsuite>\n";
+}
+
+std::string editor_line(const std::string& file, const CheckReport& report) {
+  if (report.passed()) return "";
+  const std::string said = report.hint                           ? report.hint->sentence
+                           : report.verdict == Verdict::disagree ? "the gradient is wrong"
+                                                                 : "cannot tell whether the gradient is right";
+  for (const InputReport& input : report.inputs) {
+    if (input.verdict != report.verdict) continue;
+    const std::string place =
+        input.by_direction && input.elements.empty() ? "" : place_of(input.spec.shape, input.worst.element);
+    return fmt::format("{}:{}:{}{}: {} (yours {:.6g}, expected {:.6g})", file, report.subject, input.name, place, said,
+                       input.worst.yours, input.worst.expected);
+  }
+  return fmt::format("{}:{}: {}", file, report.subject, said);
+}
+
+}  // namespace gradus::testing

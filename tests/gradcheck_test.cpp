@@ -1,0 +1,274 @@
+// The gradient checker itself: its differences, its verdicts, large inputs, kinks, modules, and its reports for programs.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "framework/ops/decisions.h"
+#include "framework/ops/ops.h"
+#include "framework/ops/registry.h"
+#include "framework/random/generator.h"
+#include "framework/tensor/creation.h"
+#include "framework/testing/derivative.h"
+#include "framework/testing/gradcheck.h"
+#include "framework/testing/report_formats.h"
+#include "framework/testing/sweep.h"
+#include "models/gpt/gpt.h"
+
+using namespace gradus;
+using namespace gradus::testing;
+
+namespace {
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// `f` computed in T, at `point` as T has it: the true error is within the claimed bar, or the bar says that nothing is known.
+template <class T, class Function, class Slope>
+void check_ladder(const std::string& name, Function f, double point, Slope slope, double useful_bar) {
+  const T x = static_cast<T>(point), f0 = f(x);
+  const double unit = std::is_same_v<T, double> ? 0x1p-53 : 0x1p-24, scale = std::fabs(static_cast<double>(x));
+  const double quantum = unit * std::fabs(static_cast<double>(f0));
+  const Curve curve = [&](double t) {
+    const T moved = static_cast<T>(static_cast<double>(x) + t), y = f(moved);
+    const double change = static_cast<double>(y) - static_cast<double>(f0);
+    return Evaluation{.value = change, .magnitude = std::fabs(change), .moved = static_cast<double>(moved) - static_cast<double>(x),
+                      .quantum = y == f0 ? 0 : quantum, .valid = std::isfinite(y)};
+  };
+  const Derivative found =
+      differentiate(curve, {.scale = scale, .noise_step = scale * (std::is_same_v<T, double> ? 0x1p-46 : 0x1p-17), .output_quantum = quantum});
+  const double truth = static_cast<double>(slope(static_cast<long double>(x))), error = std::fabs(found.value - truth);
+  CAPTURE(name);
+  CAPTURE(found.value);
+  CAPTURE(truth);
+  CAPTURE(found.bar);
+  CHECK(!found.at_kink);
+  CHECK(error <= found.bar);
+  if (useful_bar > 0) {
+    CHECK(found.conclusive);
+    CHECK(found.bar <= useful_bar * std::fabs(truth));
+  } else {
+    CHECK((!found.conclusive || found.bar > 0.1 * std::fabs(truth)));
+  }
+}
+
+/// The bars that are still of use: relative, in f64 and in f32; 0 where the honest answer is that nothing can be told.
+template <class Function, class Slope>
+void check_ladders(const std::string& name, Function f, double point, Slope slope, double useful_f64, double useful_f32) {
+  check_ladder<double>(name + " in f64", f, point, slope, useful_f64);
+  check_ladder<float>(name + " in f32", f, point, slope, useful_f32);
+}
+
+/// y = x * tanh(x), element by element, for inputs of any layout; `damage` sees the gradient before it is returned.
+Subject bumps(std::function<void(double*)> damage) {
+  Subject subject;
+  subject.name = "bumps";
+  subject.inputs = {"x"};
+  subject.outputs = {"y"};
+  subject.differentiable = {true};
+  subject.forward = [](const Tensors& inputs) { return Tensors{inputs[0] * tanh(inputs[0])}; };
+  subject.backward = [damage](const Tensors& inputs, const Tensors& cotangents) {
+    const Tensor t = tanh(inputs[0]), gradient = cotangents[0] * (t + inputs[0] * (1.0 - t * t));
+    damage(gradient.mutable_data<double>());
+    return Tensors{gradient};
+  };
+  return subject;
+}
+
+Tensor normal(const Shape& shape, std::uint64_t seed = 3) {
+  Generator generator(seed);
+  return random_normal(shape, generator, DType::f64);
+}
+
+/// A function on one tensor with the gradient that its tape gives.
+CheckReport check_function(const std::function<Tensor(const Tensor&)>& function, const Tensor& x, const CheckOptions& options = {}) {
+  return check(subject_from_function("function", [&](const Tensors& inputs) { return Tensors{function(inputs[0])}; }, {"x"}, {true}), {x}, options);
+}
+
+}  // namespace
+
+TEST_CASE("twelve functions: the true error is within the claimed bar, in f64 and f32") {
+  check_ladders("sin at 1", [](auto x) { return std::sin(x); }, 1, [](long double x) { return std::cos(x); }, 1e-11, 1e-4);
+  check_ladders("cube at 1e-6", [](auto x) { return x * x * x; }, 1e-6, [](long double x) { return 3 * x * x; }, 1e-12, 1e-4);
+  check_ladders("log at 1e-7", [](auto x) { return std::log(x); }, 1e-7, [](long double x) { return 1 / x; }, 1e-10, 1e-2);
+  check_ladders("square at 2e4", [](auto x) { return x * x; }, 2e4, [](long double x) { return 2 * x; }, 1e-12, 1e-4);
+  check_ladders("1e6 + 0.001 sin at 1", [](auto x) { return decltype(x)(1e6) + decltype(x)(0.001) * std::sin(x); }, 1,
+                [](long double x) { return 0.001L * std::cos(x); }, 1e-3, 0);
+  check_ladders("sin(1000 x) at 1", [](auto x) { return std::sin(decltype(x)(1000) * x); }, 1, [](long double x) { return 1000 * std::cos(1000 * x); }, 1e-9, 1e-1);
+  check_ladders("square root at 1e-4", [](auto x) { return std::sqrt(x); }, 1e-4, [](long double x) { return 0.5L / std::sqrt(x); }, 1e-10, 1e-3);
+  check_ladders("softmax cross-entropy, logits near 50",
+                [](auto x) {
+                  using T = decltype(x);
+                  const T a = T(50), b = T(49.5), m = std::max({x, a, b});
+                  return std::log(std::exp(x - m) + std::exp(a - m) + std::exp(b - m)) + m - x;
+                },
+                51, [](long double x) { return 1 / (1 + std::exp(50 - x) + std::exp(49.5L - x)) - 1; }, 1e-10, 1e-2);
+  check_ladders("saturated tanh at 18", [](auto x) { return std::tanh(x); }, 18, [](long double x) { return 1 / (std::cosh(x) * std::cosh(x)); }, 0, 0);
+  check_ladders("exp at 10", [](auto x) { return std::exp(x); }, 10, [](long double x) { return std::exp(x); }, 1e-10, 1e-4);
+  check_ladders("1 / x at 1e-3", [](auto x) { return decltype(x)(1) / x; }, 1e-3, [](long double x) { return -1 / (x * x); }, 1e-11, 1e-3);
+  check_ladders("sigmoid at -30", [](auto x) { return decltype(x)(1) / (decltype(x)(1) + std::exp(-x)); }, -30,
+                [](long double x) { return 1 / ((1 + std::exp(-x)) * (1 + std::exp(x))); }, 1e-10, 1e-4);
+}
+
+TEST_CASE("one wrong element of a hundred thousand is found and named") {
+  constexpr std::int64_t wrong = 77777;
+  const CheckReport report = check(bumps([](double* gradient) { gradient[wrong] *= 1.5; }), {normal({100, 1000})});
+  REQUIRE(report.verdict == Verdict::disagree);
+  REQUIRE(report.inputs[0].elements.size() == 1);
+  CHECK(report.inputs[0].elements[0].element == wrong);
+  CHECK(has(to_text(report), "[77,777]"));
+  CHECK(report.evaluations < 400);  // a few for each halving, not one for each element
+  CHECK(check(bumps([](double*) {}), {normal({100, 1000})}).verdict == Verdict::agree);
+}
+
+TEST_CASE("several wrong elements of a large input, among them neighbours and the ends") {
+  const std::vector<std::int64_t> wrong = {0, 4000, 4001, 9999};
+  const CheckReport report = check(bumps([&](double* gradient) {
+                                     for (const std::int64_t e : wrong) gradient[e] += 1e-3;
+                                   }),
+                                   {normal({10000})});
+  REQUIRE(report.verdict == Verdict::disagree);
+  std::vector<std::int64_t> found;
+  for (const ElementVerdict& element : report.inputs[0].elements) found.push_back(element.element);
+  CHECK(found == wrong);
+}
+
+TEST_CASE("three verdicts: what cannot be resolved is neither right nor wrong") {
+  // At 18 the outputs of tanh do not change, however the point moves: a claim of 1e-9 can be neither confirmed nor refuted.
+  Subject saturated;
+  saturated.name = "saturated";
+  saturated.inputs = {"x"};
+  saturated.outputs = {"y"};
+  saturated.differentiable = {true};
+  saturated.forward = [](const Tensors& inputs) { return Tensors{tanh(inputs[0]) + 1e6}; };
+  double claim = 1e-12;
+  saturated.backward = [&](const Tensors& inputs, const Tensors& cotangents) { return Tensors{mul(cotangents[0], full(inputs[0].shape(), claim, DType::f64))}; };
+  const Tensors at = {from_values({3}, std::vector<double>{16, 17, 18}, DType::f64)};
+  CHECK(check(saturated, at).verdict == Verdict::cannot_tell);
+  claim = 1e-2;
+  CHECK(check(saturated, at).verdict == Verdict::disagree);
+  CHECK(check_function([](const Tensor& x) { return exp(x); }, normal({2, 3})).verdict == Verdict::agree);
+}
+
+TEST_CASE("a gradient that is truly zero agrees although rounding is all that is left of it") {
+  // softmax does not change where all its inputs move alike: what attention's keys have for a bias.
+  const CheckReport report = check_function([](const Tensor& x) { return softmax(add(normal({4, 5}), x), -1); }, normal({1}));
+  CHECK(report.verdict == Verdict::agree);
+  CHECK(report.inputs[0].scale < 1e-11);
+  // Where such a zero is claimed for a gradient that is none, it is refused.
+  Subject wrong = subject_from_function("wrong", [](const Tensors& inputs) { return Tensors{inputs[0] * 1e-6}; }, {"x"}, {true});
+  wrong.backward = [](const Tensors& inputs, const Tensors&) { return Tensors{full(inputs[0].shape(), 1e-22, DType::f64)}; };
+  CHECK(check(wrong, {normal({3})}).verdict == Verdict::disagree);
+}
+
+TEST_CASE("on a kink every slope between the two sides is accepted, and no other") {
+  const Tensor at_kink = from_values({3}, std::vector<double>{-1, 0, 2}, DType::f64);
+  for (const auto& [slope, verdict] : {std::pair{0.0, Verdict::agree}, {0.5, Verdict::agree}, {1.0, Verdict::agree}, {1.1, Verdict::disagree}, {-0.1, Verdict::disagree}}) {
+    CAPTURE(slope);
+    Subject subject = subject_from_function("relu", [](const Tensors& inputs) { return Tensors{relu(inputs[0])}; }, {"x"}, {true});
+    subject.backward = [slope = slope](const Tensors&, const Tensors& cotangents) {
+      return Tensors{mul(cotangents[0], from_values({3}, std::vector<double>{0, slope, 1}, DType::f64))};
+    };
+    const CheckReport report = check(subject, {at_kink});
+    CHECK(report.verdict == verdict);
+    CHECK(report.inputs[0].subgradients == (verdict == Verdict::agree ? 1 : 0));
+  }
+}
+
+TEST_CASE("ops report the branch they take, while somebody asks") {
+  const auto hash_of = [](const std::function<void()>& body) {
+    const DecisionScope decisions;
+    body();
+    return decisions.hash();
+  };
+  const auto of = [&](std::vector<double> values, const std::function<Tensor(const Tensor&)>& op) {
+    const Tensor x = from_values({static_cast<std::int64_t>(values.size())}, values, DType::f64);
+    return hash_of([&] { op(x); });
+  };
+  const std::vector<std::pair<std::string, std::function<Tensor(const Tensor&)>>> branching = {
+      {"relu", [](const Tensor& x) { return relu(x); }},
+      {"abs", [](const Tensor& x) { return abs(x); }},
+      {"clamp", [](const Tensor& x) { return clamp(x, -0.5, 10.0); }},
+      {"maximum", [](const Tensor& x) { return maximum(x, zeros_like(x)); }},
+      {"max", [](const Tensor& x) { return max(x, 0); }},
+  };
+  for (const auto& [name, op] : branching) {
+    CAPTURE(name);
+    CHECK(of({1, 2, 3}, op) == of({1.5, 2.5, 3.5}, op));
+    CHECK(of({1, 2, 3}, op) != of({1, 4, -3}, op));
+  }
+  CHECK(of({1, 2, 3}, [](const Tensor& x) { return exp(x); }) == of({1, -4, -3}, [](const Tensor& x) { return exp(x); }));
+}
+
+TEST_CASE("a whole model: one report for each parameter, and a broken one is named") {
+  const models::GptConfig config{.vocabulary_size = 7, .block_size = 8, .layers = 1, .heads = 2, .width = 4, .dropout = {0, 0, 0}};
+  const models::Gpt model(config, 5, DType::f64);
+  Generator generator(5);
+  const Tensor ids = random_integers({2, 4}, generator, 0, 6);
+  const Subject subject = subject_of_module("gpt", model, [&]() -> Tensors { return {model.forward(ids)}; });
+  Tensors parameters;
+  for (const Tensor& parameter : model.parameters()) parameters.push_back(add(parameter.detach(), random_normal(parameter.shape(), generator, DType::f64, 0, 0.3)));
+  const CheckReport right = check(subject, parameters);
+  CHECK_MESSAGE(right.verdict == Verdict::agree, to_text(right));
+  CHECK(right.inputs.size() == model.named_parameters().size());
+
+  Subject broken = subject;
+  broken.backward = [&](const Tensors& inputs, const Tensors& cotangents) {
+    Tensors gradients = subject.backward(inputs, cotangents);
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      if (subject.inputs[i] == "blocks.0.mlp.2.weight") gradients[i] = gradients[i] * 0.5;
+    }
+    return gradients;
+  };
+  const CheckReport wrong = check(broken, parameters);
+  for (const InputReport& input : wrong.inputs) CHECK((input.verdict == Verdict::disagree) == (input.name == "blocks.0.mlp.2.weight"));
+  REQUIRE(wrong.hint);
+  CHECK(has(wrong.hint->sentence, "1/2"));
+}
+
+TEST_CASE("no false alarm: every op on random values and sizes") {
+  int checks = 0, cannot_tell = 0, varied = 0, draws = 0;
+  for (const OpSpec* spec : all_ops()) {
+    if (!spec->samples) continue;
+    CheckOptions options;
+    options.seed = 40;
+    options.hints = false;
+    const SweepReport report = sweep(*spec, 3, options);
+    CHECK_MESSAGE(report.disagree == 0, spec->name, "\n", report.doubtful.empty() ? "" : to_text(report.doubtful[0]));
+    checks += report.agree + report.disagree + report.cannot_tell;
+    cannot_tell += report.cannot_tell;
+    varied += report.draws - report.sizes_kept;
+    draws += report.draws;
+  }
+  CHECK(checks > 250);
+  CHECK(100 * cannot_tell <= checks);
+  CHECK(2 * varied > draws);  // most really had other sizes
+}
+
+TEST_CASE("reports for programs: JSON, JUnit, and a line for editors") {
+  const CheckReport wrong = check(bumps([](double* gradient) { gradient[4] = std::nan(""); }), {normal({2, 3})});
+  const nlohmann::ordered_json json = to_json(wrong);
+  CHECK(json.at("verdict") == "DISAGREE");
+  CHECK(json.at("inputs").at(0).at("input") == "x");
+  CHECK(json.at("inputs").at(0).at("shape") == nlohmann::json{2, 3});
+  CHECK(json.at("inputs").at(0).at("worst").at("element") == 4);
+  CHECK(nlohmann::json::parse(json.dump()).at("inputs").at(0).at("worst").at("yours").is_null());  // NaN is no JSON
+  CHECK(json_report(wrong.verdict, 1.5).dump() == R"({"schema":"gradus.gradcheck","version":1,"verdict":"DISAGREE","seconds":1.5})");
+  CHECK(has(editor_line("bumps.cpp", wrong), "bumps.cpp:bumps:x[1,1]: "));
+
+  const CheckReport right = check(bumps([](double*) {}), {normal({2, 3})});
+  CHECK(editor_line("bumps.cpp", right).empty());
+  CHECK(to_json(right).at("cause").is_null());
+  CheckReport renamed = wrong;
+  renamed.subject = "a<b>&\"c\"";
+  const std::string junit = junit_text({to_junit(renamed), to_junit(right)});
+  CHECK(has(junit, "tests=\"2\" failures=\"1\" skipped=\"0\""));
+  CHECK(has(junit, "classname=\"a&lt;b&gt;&amp;&quot;c&quot;\""));
+  CHECK(has(junit, "<failure message=\""));
+
+  const RecordReport record = check_record(find_op("tanh"));
+  CHECK(to_json(record).at("passed") == true);
+  CHECK(to_json(record).at("gradients").size() == record.gradients.size());
+  CHECK(record.gradients.size() >= 2);
+  CHECK(to_junit(record).size() == record.suites.size());
+}
