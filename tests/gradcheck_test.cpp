@@ -133,6 +133,28 @@ TEST_CASE("several wrong elements of a large input, among them neighbours and th
   CHECK(found == wrong);
 }
 
+TEST_CASE("large inputs: the cause is named too, from their elements where that is cheap, else from a few directions") {
+  const auto cause_of = [](const Shape& shape, const std::function<void(double*)>& damage) {
+    const CheckReport report = check(bumps(damage), {normal(shape)});
+    REQUIRE(report.verdict == Verdict::disagree);
+    return report.hint ? report.hint->cause : Cause::unknown;
+  };
+  for (const Shape& shape : {Shape{30, 40}, Shape{100, 1000}}) {
+    const std::int64_t count = shape.numel();
+    const auto times = [count](double factor) {
+      return [count, factor](double* gradient) {
+        for (std::int64_t e = 0; e < count; ++e) gradient[e] *= factor;
+      };
+    };
+    CHECK(cause_of(shape, times(0)) == Cause::zero);
+    CHECK(cause_of(shape, times(-1)) == Cause::sign);
+    CHECK(cause_of(shape, times(2)) == Cause::constant_factor);
+    CHECK(cause_of(shape, times(1.0 / double(shape[0]))) == Cause::mean_for_sum);
+  }
+  CHECK(cause_of({30, 40}, [](double* gradient) { std::fill(gradient + 40, gradient + 80, 0.0); }) ==
+        Cause::some_parts);
+}
+
 TEST_CASE("three verdicts: what cannot be resolved is neither right nor wrong") {
   // At 18 the outputs of tanh do not change, however the point moves: a claim of 1e-9 can be neither confirmed nor refuted.
   Subject saturated;

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "framework/autograd/modes.h"
-#include "framework/ops/registry.h"
 #include "framework/tensor/creation.h"
 #include "framework/testing/contracts.h"
 #include "framework/testing/hints.h"
@@ -19,6 +18,9 @@ namespace {
 constexpr double bars_allowed = 10;
 /// Where the bars are wider than this share of the largest gradient, nothing can be told.
 constexpr double coarsest_resolution = 1e-3;
+/// Inputs with a wrong gradient are checked element by element, for the sake of the hint, while elements times the
+/// elements that each evaluation touches stay below this.
+constexpr double affordable_elements = 1e7;
 
 using Signs = std::shared_ptr<std::vector<std::int8_t>>;
 
@@ -133,7 +135,7 @@ class Checker {
       }
       return std::fabs(yours - derivative.value) <= allowance(i, derivative);
     };
-    if (derivative.conclusive && !fits()) {  // before accusing: more ladders
+    if (derivative.conclusive && !fits() && !is_accused(input)) {  // before accusing: more ladders
       const Derivative again = line_.derivative(direction, 0, Line::Effort::thorough);
       if (!exact_ && (!again.conclusive || again.bar < derivative.bar || again.at_kink)) derivative = again;
     }
@@ -151,6 +153,11 @@ class Checker {
       verdict.bar = verdict.allowed = 0;
     }
     return verdict;
+  }
+
+  static bool is_accused(const InputReport& input) {
+    return std::any_of(input.directions.begin(), input.directions.end(),
+                       [](const ElementVerdict& verdict) { return verdict.verdict == Verdict::disagree; });
   }
 
   /// Directional derivative by the subject's own forward mode.
@@ -285,7 +292,7 @@ class Checker {
     double squares = 0;
     for (const double value : yours) squares += std::isfinite(value) ? value * value : 0;
     const double length = std::sqrt(squares);
-    std::vector<ElementVerdict> verdicts;
+    std::vector<ElementVerdict>& verdicts = result.directions;
     std::vector<Signs> all_signs;
     for (int k = 0; k < options_.directions; ++k) {
       auto signs = std::make_shared<std::vector<std::int8_t>>(yours.size());
@@ -296,7 +303,6 @@ class Checker {
       }
       all_signs.push_back(signs);
       verdicts.push_back(judge(i, {i, 0, count, signs}, k, dot(yours, *signs, 0, count), length));
-      if (verdicts.back().verdict == Verdict::disagree) break;
     }
     double scale = length;
     for (const ElementVerdict& verdict : verdicts) {
@@ -313,7 +319,14 @@ class Checker {
       result.verdict = worse(result.verdict, verdict.verdict);
     }
     if (result.verdict == Verdict::disagree) {
-      find_culprits(i, yours, all_signs.back());
+      if (double(count) * double(count + line_.output_elements()) <= affordable_elements) {
+        result.by_direction = false;
+        return check_elements(i, yours);
+      }
+      const auto disagreeing = std::find_if(verdicts.begin(), verdicts.end(), [](const ElementVerdict& verdict) {
+        return verdict.verdict == Verdict::disagree;
+      });
+      find_culprits(i, yours, all_signs[static_cast<std::size_t>(disagreeing - verdicts.begin())]);
       return;
     }
     if (none) return;
@@ -465,41 +478,6 @@ class Checker {
   CheckReport report_;
 };
 
-/// <a, H b> = <b, H a> for the second derivative H of <f(x), u>: needs no differences.
-ContractReport hessian_symmetry(const Subject& second, const Tensors& arguments, std::size_t first_order_inputs,
-                                std::uint64_t seed) {
-  ContractReport report{.name = "Hessian symmetric"};
-  Generator generator(seed, 1u << 21);
-  const NoGradScope no_grad;
-  const Tensors gradients = second.forward(arguments);
-  Tensors a, b;
-  for (const Tensor& gradient : gradients) {
-    a.push_back(gradient.defined() ? random_normal(gradient.shape(), generator, gradient.dtype()) : Tensor());
-    b.push_back(gradient.defined() ? random_normal(gradient.shape(), generator, gradient.dtype()) : Tensor());
-  }
-  const Tensors of_a = second.backward(arguments, a), of_b = second.backward(arguments, b);
-  double b_h_a = 0, a_h_b = 0, magnitude = 0;
-  for (std::size_t i = 0, next = 0; i < first_order_inputs; ++i) {
-    if (!second.differentiable[i]) continue;
-    const std::size_t k = next++;
-    if (!a[k].defined()) continue;
-    const Numbers left = a[k].to_vector<double>(), right = b[k].to_vector<double>();
-    const Numbers h_a = numbers_of(of_a[i], static_cast<std::int64_t>(left.size())),
-                  h_b = numbers_of(of_b[i], static_cast<std::int64_t>(left.size()));
-    for (std::size_t e = 0; e < left.size(); ++e) {
-      b_h_a += right[e] * h_a[e];
-      a_h_b += left[e] * h_b[e];
-      magnitude += std::fabs(right[e] * h_a[e]) + std::fabs(left[e] * h_b[e]);
-    }
-  }
-  if (!(std::fabs(b_h_a - a_h_b) <= 1e-10 * magnitude)) {
-    report.held = false;
-    report.finding =
-        fmt::format("<b, H a> is {:.12g}, <a, H b> is {:.12g}: the second derivative is not symmetric", b_h_a, a_h_b);
-  }
-  return report;
-}
-
 }  // namespace
 
 Verdict worse(Verdict a, Verdict b) {
@@ -525,52 +503,6 @@ double CheckReport::detection_limit() const {
 
 CheckReport check(const Subject& subject, const Tensors& inputs, const CheckOptions& options) {
   return Checker(subject, inputs, options).run();
-}
-
-CheckReport check(const OpSpec& spec, const Sample& sample, const CheckOptions& options, int order) {
-  CheckReport report;
-  if (order == 1) {
-    report = check(subject_of(spec, sample), sample.inputs, options);
-  } else {
-    const Subject second = gradient_subject_of(spec, sample);
-    Tensors arguments = sample.inputs;
-    Generator generator(options.seed + 1);
-    {
-      const NoGradScope no_grad;
-      for (const Tensor& output : apply(spec, sample.inputs, sample.attributes)) {
-        arguments.push_back(output.dtype() == DType::f64 ? random_normal(output.shape(), generator, DType::f64)
-                                                         : Tensor());
-      }
-    }
-    CheckOptions second_options = options;
-    second_options.contracts = false;
-    report = check(second, arguments, second_options);
-    report.contracts.push_back(hessian_symmetry(second, arguments, sample.inputs.size(), options.seed));
-    if (!report.contracts.back().held) report.verdict = Verdict::disagree;
-    report.order = 2;
-  }
-  report.label = sample.label;
-  // The program knows the built-in ops alone.
-  const std::vector<const OpSpec*>& known = all_ops();
-  if (std::any_of(known.begin(), known.end(), [&](const OpSpec* op) { return op->name == spec.name; })) {
-    report.rerun = fmt::format("gradus gradcheck --op {} --sample '{}' --order {} --seed {} --explain", spec.name,
-                               sample.label, order, options.seed);
-  }
-  return report;
-}
-
-std::vector<CheckReport> check_op(const OpSpec& spec, const CheckOptions& options) {
-  if (!spec.samples) fail<UsageError>("[{}] the record has no samples: nothing to check it on", spec.name);
-  std::vector<CheckReport> reports;
-  SampleMaker make(options.seed);
-  for (const Sample& sample : spec.samples(make)) {
-    if (!spec.is_differentiable()) continue;
-    reports.push_back(check(spec, sample, options));
-    // The gradient of a wrong gradient would be accused of the same error in other words.
-    const bool has_second = spec.backward_composite || spec.reference;
-    if (has_second && reports.back().verdict != Verdict::disagree) reports.push_back(check(spec, sample, options, 2));
-  }
-  return reports;
 }
 
 }  // namespace gradus::testing

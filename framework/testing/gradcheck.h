@@ -21,7 +21,8 @@ Verdict worse(Verdict a, Verdict b);
 struct CheckOptions {
   std::uint64_t seed = 1;                  ///< of cotangents, directions, nearby points
   double cotangent_scale = 1;              ///< the verdict must not depend on it
-  std::int64_t every_element_up_to = 200;  ///< larger inputs are checked along random directions, failing ones bisected
+  std::int64_t every_element_up_to = 200;  ///< larger inputs are checked along random directions; failing ones
+                                           ///< element by element where that is cheap, else they are bisected
   int directions = 4;
   int most_culprits = 8;  ///< failing elements of a large input that are looked for
   bool contracts = true;  ///< linear, deterministic, inputs unmodified, ...
@@ -47,6 +48,7 @@ struct InputReport {
   std::int64_t subgradients = 0;  ///< elements at a kink with a value between the slopes
   ElementVerdict worst = {};
   std::vector<ElementVerdict> elements = {};  ///< every one that was checked singly
+  std::vector<ElementVerdict> directions = {};  ///< where they were checked first: derivatives along random signs
   double scale = 0;                           ///< largest gradient: what errors are relative to
   double detection_limit = 0;              ///< smallest error of any one element that this run sees, relative to scale
   int mutants = 0, mutants_caught = 0;     ///< damaged gradients that a check at this point must reject

@@ -15,37 +15,43 @@ HintFinder::HintFinder(const Subject& subject, Line& line, const Tensors& cotang
       input_(input),
       of_input_(report.inputs[report_input]) {
   shape_ = of_input_.spec.shape;
-  for (const ElementVerdict& element : of_input_.elements) {
+  // Of a large input only derivatives along directions are known: enough for hypotheses about the whole of it.
+  const std::vector<ElementVerdict>& numbers = of_input_.by_direction ? of_input_.directions : of_input_.elements;
+  for (const ElementVerdict& element : numbers) {
     yours_.push_back(element.yours);
     expected_.push_back(element.expected);
     known_.push_back(element.verdict != Verdict::cannot_tell && std::isfinite(element.expected));
     wrong_.push_back(element.verdict == Verdict::disagree);
   }
   scale_ = std::max(largest_magnitude(expected_), largest_magnitude(yours_));
-  for (const ElementVerdict& element : of_input_.elements) slack_.push_back(4 * element.allowed + 1e-10 * scale_);
+  for (const ElementVerdict& element : numbers) slack_.push_back(4 * element.allowed + 1e-10 * scale_);
 }
 
 std::optional<Hint> HintFinder::find() {
-  for (const auto hypothesis : {&HintFinder::not_finite,
-                                &HintFinder::zero,
-                                &HintFinder::sign,
-                                &HintFinder::constant_factor,
-                                &HintFinder::axes_permuted,
-                                &HintFinder::other_input,
-                                &HintFinder::some_parts,
-                                &HintFinder::mask_turned_round,
-                                &HintFinder::wrong_where_a_condition_holds,
-                                &HintFinder::jacobian,
-                                &HintFinder::constant_residual,
-                                &HintFinder::residual_times_output,
-                                &HintFinder::wrong_order,
-                                &HintFinder::skip_connection,
-                                &HintFinder::factor_by_element,
-                                &HintFinder::wrong_beyond_a_threshold,
-                                &HintFinder::wrong_point,
-                                &HintFinder::operand_exchanged,
-                                &HintFinder::rounded,
-                                &HintFinder::any_constant_factor}) {
+  using Hypothesis = std::optional<Hint> (HintFinder::*)();
+  static const std::vector<Hypothesis> of_the_whole = {&HintFinder::zero, &HintFinder::sign,
+                                                       &HintFinder::constant_factor, &HintFinder::any_constant_factor};
+  static const std::vector<Hypothesis> all = {&HintFinder::not_finite,
+                                              &HintFinder::zero,
+                                              &HintFinder::sign,
+                                              &HintFinder::constant_factor,
+                                              &HintFinder::axes_permuted,
+                                              &HintFinder::other_input,
+                                              &HintFinder::some_parts,
+                                              &HintFinder::mask_turned_round,
+                                              &HintFinder::wrong_where_a_condition_holds,
+                                              &HintFinder::jacobian,
+                                              &HintFinder::constant_residual,
+                                              &HintFinder::residual_times_output,
+                                              &HintFinder::wrong_order,
+                                              &HintFinder::skip_connection,
+                                              &HintFinder::factor_by_element,
+                                              &HintFinder::wrong_beyond_a_threshold,
+                                              &HintFinder::wrong_point,
+                                              &HintFinder::operand_exchanged,
+                                              &HintFinder::rounded,
+                                              &HintFinder::any_constant_factor};
+  for (const Hypothesis hypothesis : of_input_.by_direction ? of_the_whole : all) {
     if (std::optional<Hint> hint = (this->*hypothesis)()) {
       hint->input = of_input_.name;
       return hint;
@@ -105,7 +111,7 @@ std::optional<Hint> HintFinder::jacobian() {
 std::optional<Hint> find_hint(const Subject& subject, Line& line, const Tensors& cotangents, const Tensors& gradients,
                               const CheckReport& report, std::size_t report_input, std::size_t input) {
   const InputReport& checked = report.inputs[report_input];
-  if (checked.by_direction || checked.elements.empty()) return std::nullopt;
+  if (checked.elements.empty() && checked.directions.empty()) return std::nullopt;
   return HintFinder(subject, line, cotangents, gradients, report, report_input, input).find();
 }
 
