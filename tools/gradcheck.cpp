@@ -5,28 +5,34 @@
 #include "framework/testing/op_checks.h"
 #include "framework/testing/zoo_report.h"
 #include "tools/commands.h"
+#include "tools/gradcheck_library.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
 namespace {
 
 struct GradcheckCommandOptions {
-  std::string op, json;
-  bool all = false, list = false, zoo = false;
-  std::uint64_t seed = 1;
+  std::string new_op;
+  bool all = false, zoo = false;
+  LibraryCheckOptions library;  ///< op, seed, list and json are those of built-in ops as well
 };
 
-void run_gradcheck(const GradcheckCommandOptions& options) {
-  if (options.zoo) {
+void run_gradcheck(const GradcheckCommandOptions& all_options) {
+  if (all_options.zoo) {
     std::cout << testing::to_markdown(testing::visit_zoo());
     return;
   }
+  if (!all_options.new_op.empty()) return write_op_template(all_options.new_op);
+  if (!all_options.library.library.empty()) return check_library(all_options.library);
+  const LibraryCheckOptions& options = all_options.library;
   if (options.list) {
     for (const OpSpec* spec : all_ops()) std::cout << fmt::format("{:30} {}\n", spec->name, spec->summary);
     return;
   }
-  if (options.all == !options.op.empty()) fail<UsageError>("either --op NAME or --all is needed; --list shows the names");
-  const std::vector<const OpSpec*> ops = options.all ? all_ops() : std::vector{&find_op(options.op)};
+  if (all_options.all == !options.op.empty()) {
+    fail<UsageError>("either --op NAME, --all or --lib FILE is needed; --list shows the names");
+  }
+  const std::vector<const OpSpec*> ops = all_options.all ? all_ops() : std::vector{&find_op(options.op)};
   prepare_json(options.json);
   testing::CheckOptions check;
   check.seed = options.seed;
@@ -53,13 +59,23 @@ void run_gradcheck(const GradcheckCommandOptions& options) {
 void add_gradcheck(CLI::App& program) {
   auto options = std::make_shared<GradcheckCommandOptions>();
   CLI::App* command = program.add_subcommand("gradcheck", "Check ops against their definitions and their gradients against differences");
-  command->add_option("--op", options->op, "One op")->type_name("NAME");
-  command->add_flag("--all", options->all, "Every op");
-  command->add_flag("--list", options->list, "Names and summaries of all ops");
+  LibraryCheckOptions& library = options->library;
+  command->add_option("--op", library.op, "One op")->type_name("NAME");
+  CLI::Option* all = command->add_flag("--all", options->all, "Every op");
+  CLI::Option* list = command->add_flag("--list", library.list, "Names and summaries of all ops");
   command->add_flag("--zoo", options->zoo, "What the checker says about seeded bugs, as Markdown");
-  add_seed(*command, options->seed, "Other cotangents and directions");
-  command->add_option("--json", options->json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");
-  add_examples(*command, "  gradus gradcheck --op layer_norm\n  gradus gradcheck --all --seed 7\n  gradus gradcheck --list");
+  CLI::Option* lib = command->add_option("--lib", library.library, "Ops of a shared library (see gradus_op.h), all of them or the one of --op")->type_name("FILE");
+  const auto of_library = [&](CLI::Option* option) { option->needs(lib); };
+  const auto repeatable = [](CLI::Option* option) { return option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll); };
+  of_library(repeatable(command->add_option("--attr", library.attributes, "Another value for an attribute; may be repeated"))->type_name("NAME=NUMBER"));
+  of_library(repeatable(command->add_option("--input", library.inputs, "Another input, as in x=f64[2,3]:normal or x=f64[2,3]:uniform(0,1); may be repeated"))->type_name("NAME=..."));
+  of_library(command->add_option("--timeout", library.timeout, "Seconds for each call into the library")->check(CLI::PositiveNumber)->capture_default_str());
+  of_library(command->add_flag("--explain", library.explain, "Every number that the verdict rests on"));
+  command->add_option("--new", options->new_op, "Write NAME.c, an op in C to start from, and gradus_op.h")->type_name("NAME")->excludes(lib)->excludes(all)->excludes(list);
+  lib->excludes(all);
+  add_seed(*command, library.seed, "Other inputs, cotangents and directions");
+  command->add_option("--json", library.json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");
+  add_examples(*command, "  gradus gradcheck --op layer_norm\n  gradus gradcheck --all --seed 7\n  gradus gradcheck --list\n  gradus gradcheck --new my_op\n  gradus gradcheck --lib ./my_op.so --attr scale=2 --input 'x=f64[2,3]:uniform(-1,1)'\n\nExit codes: 0 agree, 1 disagree, 2 usage, 3 no such library, 5 cannot tell, 6 the op crashed or timed out.");
   command->callback([options] { run_gradcheck(*options); });
 }
 

@@ -24,6 +24,8 @@ struct Subject {
   /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found
   /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
+  /// Runs elsewhere, on contiguous copies: memory layouts and thread counts of this process do not reach it.
+  bool own_process = false;
 };
 
 /// A function whose gradient comes from the tape.

@@ -1,0 +1,100 @@
+// Ops from a shared library of the user's own (the contract: gradus_op.h), as subjects of the gradient checker. The
+// library is loaded and run in a child process only: whatever it does there reaches this process as an exception at worst.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "framework/testing/gradcheck.h"
+
+namespace gradus::testing {
+
+namespace foreign {
+struct OpRecord;
+}
+
+enum class ForeignFailureKind {
+  crash,            ///< a signal, a C++ exception, or the end of the process
+  timeout,          ///< no answer within the time limit
+  out_of_bounds,    ///< reached outside a buffer
+  unwritten,        ///< an element that should have been set was not
+  input_modified,   ///< wrote to what it may only read
+  refused,          ///< the op itself returned an error
+  bad_description,  ///< what it says of itself cannot be
+};
+
+std::string_view to_string(ForeignFailureKind kind);
+
+/// What a foreign op did wrong: one sentence that names library, op, function and tensor.
+struct ForeignFailure : Error {
+  ForeignFailure(ForeignFailureKind kind, const std::string& message) : Error(message), kind(kind) {}
+  ForeignFailureKind kind;
+};
+
+/// An input to be drawn: uniform in [low, high] (integers: both included), or standard normal.
+struct ForeignInput {
+  std::string name;
+  Shape shape;
+  DType dtype = DType::f64;  ///< as the op declares it
+  double low = 0, high = 0;
+  bool normal = false;
+  std::vector<double> kinks = {};  ///< values keep a distance from these
+};
+
+/// One op with its attribute values. Copies share one child process, which starts with the first call, and anew with the
+/// first call after its end. Not for use from two threads at a time; the process ends with the thread that started it.
+class ForeignOp {
+ public:
+  const std::string& name() const;
+  const std::string& summary() const;
+  const std::map<std::string, double>& attributes() const;
+  /// What draw_inputs draws.
+  const std::vector<ForeignInput>& inputs() const;
+  /// Replaces the input of that name. Throws UsageError where there is none, or the dtype is not the op's.
+  void set_input(const ForeignInput& input);
+
+  Tensors draw_inputs(std::uint64_t seed) const;
+  /// Its functions throw ForeignFailure for whatever the op does wrong.
+  Subject subject() const;
+  /// Calls every function once with buffers that begin, rather than end, at an unreadable page.
+  void look_for_reads_before_buffers(const Tensors& inputs) const;
+
+  /// The id of the child process; 0: none runs.
+  int process() const;
+
+ private:
+  friend class ForeignLibrary;
+  class Session;
+  explicit ForeignOp(std::shared_ptr<Session> session) : session_(std::move(session)) {}
+  std::shared_ptr<Session> session_;
+};
+
+class ForeignLibrary {
+ public:
+  /// Loads the library in a child process and asks what is in it. `timeout`: seconds for each call into it. Throws
+  /// DataError where it is missing or no library; ForeignFailure where it crashes, hangs or describes itself wrongly.
+  explicit ForeignLibrary(const std::string& path, double timeout = 10);
+
+  const std::vector<std::string>& names() const { return names_; }
+  /// Throws UsageError for an unknown op or attribute, naming the known ones.
+  ForeignOp op(const std::string& name, const std::map<std::string, double>& attributes = {}) const;
+
+ private:
+  std::string path_;
+  double timeout_;
+  std::vector<std::string> names_;
+  std::shared_ptr<const std::vector<foreign::OpRecord>> records_;
+};
+
+/// Checks the gradient with respect to every differentiable input. Throws ForeignFailure.
+CheckReport check(const ForeignOp& op, const Tensors& inputs, const CheckOptions& options = {});
+
+/// A complete C source file of an example op called `name`. Throws UsageError where that is no C identifier.
+std::string foreign_op_template(const std::string& name);
+/// The text of gradus_op.h.
+const std::string& foreign_op_header();
+
+}  // namespace gradus::testing
