@@ -73,6 +73,7 @@ class Differentiator {
       const Rung& better = a.bar <= b.bar ? a : b;
       result_.value = better.value;
       result_.bar = std::max(better.bar, std::fabs(a.value - b.value));
+      if (options_.effort == DerivativeOptions::Effort::thorough) look_closer(first);
     } else {
       look_for_kink(a, b);
     }
@@ -142,6 +143,15 @@ class Differentiator {
         break;
     }
     return tableau.best();
+  }
+
+  /// A kink much nearer than the steps of both ladders makes them agree on the mean of its slopes. Short ladders that agree
+  /// on something else know better.
+  void look_closer(double first) {
+    const Rung a = central(first * 0x1p-12), b = central(first * 0x1p-13 * 0.61), before = {result_.value, result_.bar};
+    if (!agree(a, b) || agree(a, before) || agree(b, before)) return;
+    result_.value = (a.bar <= b.bar ? a : b).value;
+    result_.bar = std::max(std::min(a.bar, b.bar), std::fabs(a.value - b.value));
   }
 
   double rounding(const Evaluation& a, const Evaluation& b) const {
