@@ -1,11 +1,11 @@
-// Ops from shared libraries: right ones agree, and whatever the others do, this process survives it and says what it was.
+// Ops from shared libraries: right ones agree, and whatever the others do, this process survives it and says what it
+// was.
 #include "framework/testing/foreign_op.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <map>
-
 #include <nlohmann/json.hpp>
 
 #include "framework/tensor/creation.h"
@@ -110,12 +110,10 @@ TEST_CASE("inputs are drawn where the op says, away from its kinks, and as the u
 }
 
 TEST_CASE("a wrong gradient is found and its cause named") {
-  const std::pair<const char*, Cause> table[] = {{"half", Cause::constant_factor},
-                                                 {"ignores_upstream", Cause::upstream_ignored},
-                                                 {"only_first_row", Cause::some_parts},
-                                                 {"counts_calls", Cause::not_deterministic},
-                                                 {"uses_saved", Cause::stale_state},
-                                                 {"piles_up", Cause::stale_state}};
+  const std::pair<const char*, Cause> table[] = {
+      {"half", Cause::constant_factor},      {"ignores_upstream", Cause::upstream_ignored},
+      {"only_first_row", Cause::some_parts}, {"counts_calls", Cause::not_deterministic},
+      {"uses_saved", Cause::stale_state},    {"piles_up", Cause::stale_state}};
   for (const auto& [name, cause] : table) {
     const CheckReport report = check_op("wrong_ops", name);
     CAPTURE(text_of(report));
@@ -146,13 +144,15 @@ TEST_CASE("whatever an op does wrong becomes a sentence, and this process surviv
       {"throwing_ops", "throws_error", "crashed", "forward threw a C++ exception: the table is empty"},
       {"throwing_ops", "throws_number", "crashed", "shape threw a C++ exception: of a type that is not"},
       {"wrong_ops", "writes_past", "out of bounds", "forward wrote past the end of y: element 12 of 12"},
-      {"wrong_ops", "writes_before", "out of bounds", "forward wrote before the start of y: 1 element before its first"},
+      {"wrong_ops", "writes_before", "out of bounds",
+       "forward wrote before the start of y: 1 element before its first"},
       {"wrong_ops", "writes_far_before", "out of bounds", "before the start of y: 1000 elements before its first"},
       {"wrong_ops", "reads_past", "out of bounds", "forward read past the end of x: element 12 of 12"},
       {"wrong_ops", "reads_before", "out of bounds", "forward read before the start of x: 1 element before its first"},
       {"wrong_ops", "gradient_past", "out of bounds", "backward wrote past the end of grad_x: element 12 of 12"},
       {"wrong_ops", "gradient_before", "out of bounds", "before the start of grad_x: 2 elements before its first"},
-      {"wrong_ops", "edits_input", "input modified", "forward wrote to element 5 of 12 of the input x, which it may only"},
+      {"wrong_ops", "edits_input", "input modified",
+       "forward wrote to element 5 of 12 of the input x, which it may only"},
       {"wrong_ops", "edits_cotangent", "input modified", "backward wrote to element 0 of 12 of grad_y, which"},
       {"wrong_ops", "edits_output", "input modified", "backward wrote to element 11 of 12 of the output y, which"},
       {"wrong_ops", "skips_last", "unwritten", "forward left element 11 of 12, counted from 0, of y unwritten"},
@@ -238,9 +238,12 @@ TEST_CASE("files that hold no ops are refused with the reason") {
     return failure_of([&] { ForeignLibrary(path, timeout); });
   };
   const std::pair<const char*, const char*> table[] = {
-      {"missing.so", "no such file"},       {"empty.so", "not a shared library"},
-      {"text.so", "not a shared library"},  {"truncated.so", "cut off"},
-      {"header.so", "cut off"},             {"other_machine.so", "another kind of machine"},
+      {"missing.so", "no such file"},
+      {"empty.so", "not a shared library"},
+      {"text.so", "not a shared library"},
+      {"truncated.so", "cut off"},
+      {"header.so", "cut off"},
+      {"other_machine.so", "another kind of machine"},
       {".", "not a file"},
   };
   for (const auto& [name, said] : table) {
@@ -278,22 +281,26 @@ TEST_CASE("libraries that go wrong before there is an op are described as well")
 
 TEST_CASE("descriptions are read with suspicion") {
   const gradus_function function = [](const gradus_call*) { return 0; };
-  const auto finding = [&](const std::function<void(gradus_input&, gradus_output&, gradus_op&, gradus_library&)>& spoil) {
-    gradus_input input = {"x", GRADUS_F64, 1, 1, {3}, 0, 1, 0, {}};
-    gradus_output output = {"y", GRADUS_F64};
-    gradus_op op = {"op", nullptr, 1, 1, 0, &input, &output, nullptr, nullptr, function, function, nullptr};
-    gradus_library library = {GRADUS_OP_VERSION, 1, &op};
-    spoil(input, output, op, library);
-    std::vector<foreign::OpRecord> records(foreign::max_ops);
-    try {
-      foreign::read_description(&library, records.data());
-    } catch (const ContractError& error) {
-      return std::string(error.what());
-    }
-    return std::string("accepted");
-  };
-#define SPOILT(statement) \
-  finding([&](auto& input, auto& output, auto& op, auto& library) { (void)input, (void)output, (void)op, (void)library; statement; })
+  const auto finding =
+      [&](const std::function<void(gradus_input&, gradus_output&, gradus_op&, gradus_library&)>& spoil) {
+        gradus_input input = {"x", GRADUS_F64, 1, 1, {3}, 0, 1, 0, {}};
+        gradus_output output = {"y", GRADUS_F64};
+        gradus_op op = {"op", nullptr, 1, 1, 0, &input, &output, nullptr, nullptr, function, function, nullptr};
+        gradus_library library = {GRADUS_OP_VERSION, 1, &op};
+        spoil(input, output, op, library);
+        std::vector<foreign::OpRecord> records(foreign::max_ops);
+        try {
+          foreign::read_description(&library, records.data());
+        } catch (const ContractError& error) {
+          return std::string(error.what());
+        }
+        return std::string("accepted");
+      };
+#define SPOILT(statement)                                           \
+  finding([&](auto& input, auto& output, auto& op, auto& library) { \
+    (void)input, (void)output, (void)op, (void)library;             \
+    statement;                                                      \
+  })
   CHECK(SPOILT() == "accepted");
   CHECK(has(SPOILT(library.op_count = 0), "announces 0 ops"));
   CHECK(has(SPOILT(library.op_count = 1000), "announces 1000 ops"));
@@ -384,13 +391,17 @@ TEST_CASE("the program checks all ops of a library, whatever becomes of the firs
 TEST_CASE("the template compiles as it is, agrees, and is not written over anything") {
   const TemporaryFolder place;
   for (const char* compiler : {"cc -std=c99 -Wall -Wextra -Werror -pedantic", "c++ -x c++ -std=c++20"}) {
-    const Outcome outcome = run_shell(place, fmt::format("rm -f swish.c; gradus gradcheck --new swish && {} -shared -fPIC -O2 -o swish.so swish.c -lm && "
-                                                         "gradus gradcheck --lib ./swish.so", compiler));
+    const Outcome outcome = run_shell(
+        place,
+        fmt::format("rm -f swish.c; gradus gradcheck --new swish && {} -shared -fPIC -O2 -o swish.so swish.c -lm && "
+                    "gradus gradcheck --lib ./swish.so",
+                    compiler));
     CHECK_MESSAGE(outcome.status == 0, outcome.err);
     CHECK(has(outcome.out, "swish  "));
     CHECK(has(outcome.out, "agree\n"));
   }
-  const std::string broken = "sed 's/ scale \\* (1/ (1/' swish.c >b.c && cc -shared -fPIC -o b.so b.c -lm && gradus gradcheck --lib b.so";
+  const std::string broken =
+      "sed 's/ scale \\* (1/ (1/' swish.c >b.c && cc -shared -fPIC -o b.so b.c -lm && gradus gradcheck --lib b.so";
   const Outcome found = run_shell(place, broken);
   CHECK(found.status == 1);
   CHECK(has(found.out, "it is exactly twice the expected one"));

@@ -64,18 +64,39 @@ void add_gradcheck(CLI::App& program) {
   CLI::Option* all = command->add_flag("--all", options->all, "Every op");
   CLI::Option* list = command->add_flag("--list", library.list, "Names and summaries of all ops");
   command->add_flag("--zoo", options->zoo, "What the checker says about seeded bugs, as Markdown");
-  CLI::Option* lib = command->add_option("--lib", library.library, "Ops of a shared library (see gradus_op.h), all of them or the one of --op")->type_name("FILE");
+  CLI::Option* lib = command
+                         ->add_option("--lib", library.library,
+                                      "Ops of a shared library (see gradus_op.h), all of them or the one of --op")
+                         ->type_name("FILE");
   const auto of_library = [&](CLI::Option* option) { option->needs(lib); };
-  const auto repeatable = [](CLI::Option* option) { return option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll); };
-  of_library(repeatable(command->add_option("--attr", library.attributes, "Another value for an attribute; may be repeated"))->type_name("NAME=NUMBER"));
-  of_library(repeatable(command->add_option("--input", library.inputs, "Another input, as in x=f64[2,3]:normal or x=f64[2,3]:uniform(0,1); may be repeated"))->type_name("NAME=..."));
-  of_library(command->add_option("--timeout", library.timeout, "Seconds for each call into the library")->check(CLI::PositiveNumber)->capture_default_str());
+  const auto repeatable = [](CLI::Option* option) {
+    return option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  };
+  of_library(
+      repeatable(command->add_option("--attr", library.attributes, "Another value for an attribute; may be repeated"))
+          ->type_name("NAME=NUMBER"));
+  of_library(repeatable(command->add_option(
+                            "--input", library.inputs,
+                            "Another input, as in x=f64[2,3]:normal or x=f64[2,3]:uniform(0,1); may be repeated"))
+                 ->type_name("NAME=..."));
+  of_library(command->add_option("--timeout", library.timeout, "Seconds for each call into the library")
+                 ->check(CLI::PositiveNumber)
+                 ->capture_default_str());
   of_library(command->add_flag("--explain", library.explain, "Every number that the verdict rests on"));
-  command->add_option("--new", options->new_op, "Write NAME.c, an op in C to start from, and gradus_op.h")->type_name("NAME")->excludes(lib)->excludes(all)->excludes(list);
+  command->add_option("--new", options->new_op, "Write NAME.c, an op in C to start from, and gradus_op.h")
+      ->type_name("NAME")
+      ->excludes(lib)
+      ->excludes(all)
+      ->excludes(list);
   lib->excludes(all);
   add_seed(*command, library.seed, "Other inputs, cotangents and directions");
-  command->add_option("--json", library.json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");
-  add_examples(*command, "  gradus gradcheck --op layer_norm\n  gradus gradcheck --all --seed 7\n  gradus gradcheck --list\n  gradus gradcheck --new my_op\n  gradus gradcheck --lib ./my_op.so --attr scale=2 --input 'x=f64[2,3]:uniform(-1,1)'\n\nExit codes: 0 agree, 1 disagree, 2 usage, 3 no such library, 5 cannot tell, 6 the op crashed or timed out.");
+  command->add_option("--json", library.json, "Write the results as JSON to FILE, - for standard output")
+      ->type_name("FILE");
+  add_examples(*command,
+               "  gradus gradcheck --op layer_norm\n  gradus gradcheck --all --seed 7\n  gradus gradcheck --list\n  "
+               "gradus gradcheck --new my_op\n  gradus gradcheck --lib ./my_op.so --attr scale=2 --input "
+               "'x=f64[2,3]:uniform(-1,1)'\n\nExit codes: 0 agree, 1 disagree, 2 usage, 3 no such library, 5 cannot "
+               "tell, 6 the op crashed or timed out.");
   command->callback([options] { run_gradcheck(*options); });
 }
 

@@ -68,7 +68,8 @@ std::map<std::string, double> parse_attributes(const std::vector<std::string>& t
 std::string call_of(const ForeignOp& op) {
   std::string text;
   for (const ForeignInput& input : op.inputs())
-    text += fmt::format("{}{}{} {}", text.empty() ? "" : "  ", input.name, to_string(input.shape), to_string(input.dtype));
+    text +=
+        fmt::format("{}{}{} {}", text.empty() ? "" : "  ", input.name, to_string(input.shape), to_string(input.dtype));
   return text;
 }
 
@@ -81,7 +82,8 @@ std::string quoted(const std::string& word) {
 }
 
 std::string rerun_line(const LibraryCheckOptions& options, const std::string& op) {
-  std::string line = fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(options.library), op, options.seed);
+  std::string line =
+      fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(options.library), op, options.seed);
   for (const std::string& attribute : options.attributes) line += " --attr " + quoted(attribute);
   for (const std::string& input : options.inputs) line += " --input " + quoted(input);
   if (options.timeout != LibraryCheckOptions().timeout) line += fmt::format(" --timeout {:g}", options.timeout);
@@ -93,8 +95,9 @@ std::string editor_lines(const std::string& library, const CheckReport& report) 
   std::string text;
   for (const testing::InputReport& input : report.inputs) {
     if (input.verdict != Verdict::disagree) continue;
-    text += fmt::format("{}:{}:{}{}: error: the gradient is {:.7g}, expected {:.7g}\n", library, report.subject, input.name,
-                        testing::place_of(input.spec.shape, input.worst.element), input.worst.yours, input.worst.expected);
+    text +=
+        fmt::format("{}:{}:{}{}: error: the gradient is {:.7g}, expected {:.7g}\n", library, report.subject, input.name,
+                    testing::place_of(input.spec.shape, input.worst.element), input.worst.yours, input.worst.expected);
   }
   return text;
 }
@@ -147,10 +150,14 @@ void list_ops(const ForeignLibrary& library) {
 }  // namespace
 
 ForeignInput parse_input(const std::string& text, const std::vector<ForeignInput>& known) {
-  static const std::regex form(R"(([A-Za-z0-9_.-]+)=(f64|f32|i64)\[([0-9, ]*)\](:normal|:uniform\(([^,]+),([^,]+)\))?)");
+  static const std::regex form(
+      R"(([A-Za-z0-9_.-]+)=(f64|f32|i64)\[([0-9, ]*)\](:normal|:uniform\(([^,]+),([^,]+)\))?)");
   std::smatch match;
   if (!std::regex_match(text, match, form)) {
-    fail<UsageError>("--input takes NAME=DTYPE[SIZES], then perhaps :normal or :uniform(LOW,HIGH), as in x=f64[2,3]:uniform(-1,1), not '{}'", text);
+    fail<UsageError>(
+        "--input takes NAME=DTYPE[SIZES], then perhaps :normal or :uniform(LOW,HIGH), as in x=f64[2,3]:uniform(-1,1), "
+        "not '{}'",
+        text);
   }
   ForeignInput input;
   for (const ForeignInput& own : known) {
@@ -167,7 +174,8 @@ ForeignInput parse_input(const std::string& text, const std::vector<ForeignInput
     sizes.push_back(static_cast<std::int64_t>(*size));
     at = end + 1;
   }
-  if (sizes.size() > max_rank) fail<UsageError>("--input {}: {} axes, at most {} are possible", text, sizes.size(), max_rank);
+  if (sizes.size() > max_rank)
+    fail<UsageError>("--input {}: {} axes, at most {} are possible", text, sizes.size(), max_rank);
   input.shape = Shape(sizes);
   double elements = 1;
   for (const std::int64_t size : sizes) elements *= static_cast<double>(size);
@@ -187,7 +195,11 @@ void check_library(const LibraryCheckOptions& options) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   const auto add = [&](const std::string& op, const Finding& finding) {
     std::cout << finding.text << std::flush;
-    json.push_back({{"library", options.library}, {"op", op}, {"verdict", finding.verdict}, {"seed", options.seed}, {"finding", finding.sentence}});
+    json.push_back({{"library", options.library},
+                    {"op", op},
+                    {"verdict", finding.verdict},
+                    {"seed", options.seed},
+                    {"finding", finding.sentence}});
   };
   int code = agrees;
   try {
@@ -213,7 +225,8 @@ void write_op_template(const std::string& name) {
   if (std::filesystem::exists(source_path)) fail<UsageError>("{} exists already and is not overwritten", source_path);
   const bool has_header = std::filesystem::exists(header_path);
   if (has_header && io::read_file(header_path) != header) {
-    fail<UsageError>("{} exists already and is not the one that belongs to this program; it is not overwritten", header_path);
+    fail<UsageError>("{} exists already and is not the one that belongs to this program; it is not overwritten",
+                     header_path);
   }
   if (!has_header) io::write_file_atomically(header_path, header);
   io::write_file_atomically(source_path, source);

@@ -20,12 +20,12 @@ struct LibraryCheckOptions {
 /// Throws ExitWith where the answer is another than `agree`.
 void check_library(const LibraryCheckOptions& options);
 
-/// Writes NAME.c and gradus_op.h into the current folder. Files that are there already are not overwritten (UsageError),
-/// unless it is the same gradus_op.h.
+/// Writes NAME.c and gradus_op.h into the current folder. Files that are there already are not overwritten
+/// (UsageError), unless it is the same gradus_op.h.
 void write_op_template(const std::string& name);
 
-/// An input as on the command line: `x=f64[2,3]`, then perhaps `:normal` or `:uniform(a,b)`. `known`: the op's own inputs,
-/// for what is left out.
+/// An input as on the command line: `x=f64[2,3]`, then perhaps `:normal` or `:uniform(a,b)`. `known`: the op's own
+/// inputs, for what is left out.
 testing::ForeignInput parse_input(const std::string& text, const std::vector<testing::ForeignInput>& known);
 
 }  // namespace gradus::tools

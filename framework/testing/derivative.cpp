@@ -145,8 +145,8 @@ class Differentiator {
     return tableau.best();
   }
 
-  /// A kink much nearer than the steps of both ladders makes them agree on the mean of its slopes. Short ladders that agree
-  /// on something else know better.
+  /// A kink much nearer than the steps of both ladders makes them agree on the mean of its slopes. Short ladders that
+  /// agree on something else know better.
   void look_closer(double first) {
     const Rung a = central(first * 0x1p-12), b = central(first * 0x1p-13 * 0.61), before = {result_.value, result_.bar};
     if (!agree(a, b) || agree(a, before) || agree(b, before)) return;

@@ -92,8 +92,8 @@ void Layout::add(Role role, int index, const std::string& name, DType dtype, con
 }
 
 const Buffer* Layout::find(Role role, int index) const {
-  const auto found = std::find_if(buffers.begin(), buffers.end(),
-                                  [&](const Buffer& b) { return b.role == role && b.index == index; });
+  const auto found =
+      std::find_if(buffers.begin(), buffers.end(), [&](const Buffer& b) { return b.role == role && b.index == index; });
   return found == buffers.end() ? nullptr : &*found;
 }
 
@@ -147,8 +147,9 @@ std::optional<std::string> find_unwritten(const Buffer& buffer, const std::byte*
   }
   const std::int64_t first = (missing.first - buffer.begin) / buffer.element_bytes;
   if (missing.count == 1) {
-    return fmt::format("left element {} of {}, counted from 0, of {} unwritten (or added to it without setting it first)",
-                       first, buffer.count, buffer.name);
+    return fmt::format(
+        "left element {} of {}, counted from 0, of {} unwritten (or added to it without setting it first)", first,
+        buffer.count, buffer.name);
   }
   return fmt::format(
       "left {} of {} elements of {} unwritten (or added to them without setting them first); the first is element {}, "

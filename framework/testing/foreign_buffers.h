@@ -1,18 +1,19 @@
-// The buffers that a foreign op works on: where each lies, what it holds before a call, and what can be seen in it after.
+// The buffers that a foreign op works on: where each lies, what it holds before a call, and what can be seen in it
+// after.
 //
 //   | unreadable | NaN pattern | elements | unreadable |
 //
 // The elements end where the unreadable pages begin, so that the first access beyond them is caught in the act. What is
-// written before them is found afterwards, by the pattern that it destroyed. A call with the elements at the other end of
-// their pages catches reads before them as well.
+// written before them is found afterwards, by the pattern that it destroyed. A call with the elements at the other end
+// of their pages catches reads before them as well.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "framework/testing/foreign_protocol.h"
 #include "framework/tensor/tensor.h"
+#include "framework/testing/foreign_protocol.h"
 
 namespace gradus::testing::foreign {
 
@@ -34,7 +35,8 @@ struct Buffer {
 DType dtype_of_code(std::int64_t code);
 std::int32_t code_of_dtype(DType dtype);
 
-/// All buffers of an op for given shapes, with unreadable pages between them, and the bytes of data area that they need.
+/// All buffers of an op for given shapes, with unreadable pages between them, and the bytes of data area that they
+/// need.
 struct Layout {
   Layout(const OpRecord& op, const std::vector<Shape>& inputs, const std::vector<Shape>& outputs);
 

@@ -47,7 +47,8 @@ void install_handlers() {
   stack.ss_sp = signal_stack;
   stack.ss_size = sizeof signal_stack;
   ::sigaltstack(&stack, nullptr);
-  struct sigaction noted{}, usual{};
+  struct sigaction noted {
+  }, usual{};
   noted.sa_sigaction = leave_note;
   noted.sa_flags = SA_SIGINFO | SA_ONSTACK;
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS})
@@ -115,8 +116,9 @@ class Child {
         library ? reinterpret_cast<const gradus_library* (*)()>(::dlsym(library, "gradus_describe")) : nullptr;
     if (!describe) {
       control->result = Result::no_library;
-      keep_message(library ? "it has no function gradus_describe (see gradus_op.h; in C++ it must be extern \"C\")"
-                   : reason ? reason : "it cannot be loaded");
+      keep_message(library  ? "it has no function gradus_describe (see gradus_op.h; in C++ it must be extern \"C\")"
+                   : reason ? reason
+                            : "it cannot be loaded");
       return;
     }
     control->stage = Stage::describing;

@@ -89,7 +89,8 @@ void read_input(const gradus_input& input, const std::string& what, InputRecord&
     record.shape[axis] = input.shape[axis];
     elements *= static_cast<double>(input.shape[axis]);
   }
-  if (elements > 1e8) fail<ContractError>("{} has {:.3g} elements by default; that is too much to check", what, elements);
+  if (elements > 1e8)
+    fail<ContractError>("{} has {:.3g} elements by default; that is too much to check", what, elements);
   record.dtype = input.dtype;
   record.differentiable = input.differentiable;
   record.rank = input.rank;
@@ -138,7 +139,7 @@ int read_description(const gradus_library* library, OpRecord* records) {
   if (!library) fail<ContractError>("gradus_describe returned NULL");
   if (library->version != GRADUS_OP_VERSION) {
     fail<ContractError>("it was built for version {} of gradus_op.h, this program has version {}", library->version,
-                    GRADUS_OP_VERSION);
+                        GRADUS_OP_VERSION);
   }
   if (library->op_count < 1 || library->op_count > max_ops) {
     fail<ContractError>("it announces {} ops; 1 to {} are possible", library->op_count, max_ops);

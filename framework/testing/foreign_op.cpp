@@ -93,8 +93,8 @@ class ForeignOp::Session {
 
   std::string who() const { return library + ": " + name; }
 
-  /// The outputs at one point are remembered, so that backward there is not always called right after forward: an op that
-  /// keeps something between the two gives itself away.
+  /// The outputs at one point are remembered, so that backward there is not always called right after forward: an op
+  /// that keeps something between the two gives itself away.
   Tensors outputs_at(const Tensors& tensors) {
     const bool known = tensors.size() == remembered_inputs_.size() &&
                        std::equal(tensors.begin(), tensors.end(), remembered_inputs_.begin(), same_bits);
@@ -327,8 +327,7 @@ void ForeignOp::look_for_reads_before_buffers(const Tensors& inputs) const {
   } const at_start(*session_);
   const Tensors outputs = session_->forward(inputs);
   Tensors cotangents;
-  for (const Tensor& output : outputs)
-    cotangents.push_back(is_floating(output.dtype()) ? ones_like(output) : Tensor());
+  for (const Tensor& output : outputs) cotangents.push_back(is_floating(output.dtype()) ? ones_like(output) : Tensor());
   session_->backward(inputs, cotangents);
   if (session_->record().has_jvp) session_->jvp(inputs, Tensors(inputs.size()));
 }

@@ -1,5 +1,6 @@
 // Ops from a shared library of the user's own (the contract: gradus_op.h), as subjects of the gradient checker. The
-// library is loaded and run in a child process only: whatever it does there reaches this process as an exception at worst.
+// library is loaded and run in a child process only: whatever it does there reaches this process as an exception at
+// worst.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +45,9 @@ struct ForeignInput {
   std::vector<double> kinks = {};  ///< values keep a distance from these
 };
 
-/// One op with its attribute values. Copies share one child process, which starts with the first call, and anew with the
-/// first call after its end. Not for use from two threads at a time; the process ends with the thread that started it.
+/// One op with its attribute values. Copies share one child process, which starts with the first call, and anew with
+/// the first call after its end. Not for use from two threads at a time; the process ends with the thread that started
+/// it.
 class ForeignOp {
  public:
   const std::string& name() const;

@@ -60,9 +60,7 @@ Process::~Process() {
   ::munmap(memory_, static_cast<std::size_t>(memory_bytes_));
 }
 
-std::byte* Process::data() const {
-  return static_cast<std::byte*>(memory_) + whole_pages(sizeof(Control));
-}
+std::byte* Process::data() const { return static_cast<std::byte*>(memory_) + whole_pages(sizeof(Control)); }
 std::int64_t Process::data_bytes() const { return memory_bytes_ - whole_pages(sizeof(Control)); }
 
 /// Ends the process with all that it has started, or waits for its end; tells how it ended.
@@ -70,7 +68,8 @@ Answer Process::end(bool kill) {
   Answer answer{Answer::Kind::ended};
   if (socket_ >= 0) ::close(std::exchange(socket_, -1));
   if (id_ <= 0) return answer;
-  // A closed socket nearly always means that the process has ended; otherwise the op has closed it, and is not waited for.
+  // A closed socket nearly always means that the process has ended; otherwise the op has closed it, and is not waited
+  // for.
   for (int i = 0; !kill && i < 1000; ++i) {
     siginfo_t ended{};
     const int failed = ::waitid(P_PID, static_cast<id_t>(id_), &ended, WEXITED | WNOHANG | WNOWAIT);
@@ -104,8 +103,7 @@ Answer Process::ask(Request request, double timeout) {
   }
   const auto start = std::chrono::steady_clock::now();
   for (;;) {
-    const double left =
-        timeout - std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double left = timeout - std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     pollfd wait{socket_, POLLIN, 0};
     const int ready = ::poll(&wait, 1, static_cast<int>(std::ceil(1000 * std::clamp(left, 0.0, 1e6))));
     if (ready < 0 && errno == EINTR) continue;

@@ -9,7 +9,8 @@ namespace gradus::testing {
 std::string foreign_op_template(const std::string& name) {
   static const std::regex identifier("[A-Za-z][A-Za-z0-9_]{0,47}");
   if (!std::regex_match(name, identifier)) {
-    fail<UsageError>("'{}' cannot name an op in C: a letter is needed, then letters, digits and _, at most 48 in all", name);
+    fail<UsageError>("'{}' cannot name an op in C: a letter is needed, then letters, digits and _, at most 48 in all",
+                     name);
   }
   const std::string text = my_op_text, placeholder = "my_op";
   std::string result;

@@ -138,7 +138,8 @@ class Checker {
     if (derivative.conclusive && !fits() && !is_accused(input)) {  // before accusing: more ladders
       const Derivative again = line_.derivative(direction, 0, Line::Effort::thorough);
       const bool elsewhere = std::fabs(again.value - derivative.value) > again.bar + derivative.bar;
-      if (!exact_ && (!again.conclusive || again.bar < derivative.bar || again.at_kink || elsewhere)) derivative = again;
+      if (!exact_ && (!again.conclusive || again.bar < derivative.bar || again.at_kink || elsewhere))
+        derivative = again;
     }
     verdict.expected = derivative.value;
     verdict.bar = derivative.bar;

@@ -32,7 +32,7 @@ extern "C" {
 #define GRADUS_I64 2 /* int64_t; never differentiable */
 
 typedef struct gradus_tensor {
-  void *data;                     /* the elements; NULL where there are none (see gradus_call) */
+  void* data;                     /* the elements; NULL where there are none (see gradus_call) */
   int32_t dtype;                  /* GRADUS_F64, ... */
   int32_t rank;                   /* 0 (one number) to GRADUS_MAX_RANK */
   int64_t shape[GRADUS_MAX_RANK]; /* the first `rank` sizes; a size may be 0 */
@@ -40,28 +40,28 @@ typedef struct gradus_tensor {
 
 /* What every function of an op receives. Arrays are in the order of the op's declarations. */
 typedef struct gradus_call {
-  const gradus_tensor *inputs; /* read-only; shape() sees no data, only dtype, rank and shape */
-  gradus_tensor *outputs;      /* shape(): set rank and shape. forward(): fill data. backward(), jvp(): what forward()
+  const gradus_tensor* inputs; /* read-only; shape() sees no data, only dtype, rank and shape */
+  gradus_tensor* outputs;      /* shape(): set rank and shape. forward(): fill data. backward(), jvp(): what forward()
                                   gave for these inputs, read-only; other calls may lie in between */
-  const double *attributes;    /* one number each */
+  const double* attributes;    /* one number each */
 
   /* backward(): for a scalar L, cotangents[k] is dL/d outputs[k]; gradients[i] is to become dL/d inputs[i], with its
    * shape and dtype. data is NULL for GRADUS_I64 and where an input is not differentiable. */
-  const gradus_tensor *cotangents;
-  gradus_tensor *gradients;
+  const gradus_tensor* cotangents;
+  gradus_tensor* gradients;
 
   /* jvp(): output_tangents[k] is to become sum_i (d outputs[k] / d inputs[i]) tangents[i]; data NULL as above. */
-  const gradus_tensor *tangents;
-  gradus_tensor *output_tangents;
+  const gradus_tensor* tangents;
+  gradus_tensor* output_tangents;
 
-  char *message; /* GRADUS_MESSAGE_SIZE bytes: why the function refuses, as text; empty at first */
+  char* message; /* GRADUS_MESSAGE_SIZE bytes: why the function refuses, as text; empty at first */
 } gradus_call;
 
 /* Returns 0, or anything else to refuse the call. */
-typedef int (*gradus_function)(const gradus_call *call);
+typedef int (*gradus_function)(const gradus_call* call);
 
 typedef struct gradus_input {
-  const char *name;       /* letters, digits, _ - . and at most 63 of them; the same for all names */
+  const char* name;       /* letters, digits, _ - . and at most 63 of them; the same for all names */
   int32_t dtype;          /* GRADUS_F64, ... */
   int32_t differentiable; /* 1 or 0 */
 
@@ -71,27 +71,27 @@ typedef struct gradus_input {
   double low, high; /* values are drawn uniformly from [low, high]; both 0: standard normal. GRADUS_I64: integers from
                        low to high, both included */
 
-  int32_t kink_count; /* of kinks[] */
+  int32_t kink_count;             /* of kinks[] */
   double kinks[GRADUS_MAX_KINKS]; /* values at which the op has no derivative (0 for relu): inputs keep a distance */
 } gradus_input;
 
 typedef struct gradus_output {
-  const char *name;
+  const char* name;
   int32_t dtype;
 } gradus_output;
 
 typedef struct gradus_attribute {
-  const char *name;
+  const char* name;
   double value; /* unless the user of the checker gives another */
 } gradus_attribute;
 
 typedef struct gradus_op {
-  const char *name;
-  const char *summary; /* one line, or NULL */
+  const char* name;
+  const char* summary; /* one line, or NULL */
   int32_t input_count, output_count, attribute_count;
-  const gradus_input *inputs;         /* at least one */
-  const gradus_output *outputs;       /* at least one */
-  const gradus_attribute *attributes; /* NULL if attribute_count is 0 */
+  const gradus_input* inputs;         /* at least one */
+  const gradus_output* outputs;       /* at least one */
+  const gradus_attribute* attributes; /* NULL if attribute_count is 0 */
 
   gradus_function shape; /* NULL: every output has the shape of the first input */
   gradus_function forward;
@@ -102,16 +102,17 @@ typedef struct gradus_op {
 typedef struct gradus_library {
   int32_t version; /* GRADUS_OP_VERSION */
   int32_t op_count;
-  const gradus_op *ops; /* must stay valid */
+  const gradus_op* ops; /* must stay valid */
 } gradus_library;
 
 #if defined(__GNUC__)
 __attribute__((visibility("default")))
 #endif
-const gradus_library *gradus_describe(void); /* defined by the library */
+const gradus_library*
+gradus_describe(void); /* defined by the library */
 
 /* Number of elements: the product of the sizes. */
-static inline int64_t gradus_numel(const gradus_tensor *tensor) {
+static inline int64_t gradus_numel(const gradus_tensor* tensor) {
   int64_t count = 1;
   for (int32_t axis = 0; axis < tensor->rank; ++axis) count *= tensor->shape[axis];
   return count;

@@ -9,9 +9,9 @@
 #include "gradus_op.h"
 
 /* Output shapes from input shapes. Return 1 to refuse, and say why in call->message. */
-static int my_op_shape(const gradus_call *call) {
-  const gradus_tensor *x = &call->inputs[0];
-  gradus_tensor *y = &call->outputs[0];
+static int my_op_shape(const gradus_call* call) {
+  const gradus_tensor* x = &call->inputs[0];
+  gradus_tensor* y = &call->outputs[0];
   if (x->rank < 1) {
     snprintf(call->message, GRADUS_MESSAGE_SIZE, "x needs at least one axis");
     return 1;
@@ -22,9 +22,9 @@ static int my_op_shape(const gradus_call *call) {
 }
 
 /* y[i] = tanh(scale * x[i]) */
-static int my_op_forward(const gradus_call *call) {
-  const double *x = (const double *)call->inputs[0].data;
-  double *y = (double *)call->outputs[0].data;
+static int my_op_forward(const gradus_call* call) {
+  const double* x = (const double*)call->inputs[0].data;
+  double* y = (double*)call->outputs[0].data;
   const double scale = call->attributes[0];
   const int64_t count = gradus_numel(&call->inputs[0]);
   for (int64_t i = 0; i < count; ++i) y[i] = tanh(scale * x[i]);
@@ -34,10 +34,10 @@ static int my_op_forward(const gradus_call *call) {
 /* dL/dx[i] = dL/dy[i] * scale * (1 - y[i]^2): the derivative of tanh, from the output of forward.
  *
  * To see the checker find a bug and name its cause, leave out `scale *` in the last line, build and check again. */
-static int my_op_backward(const gradus_call *call) {
-  const double *y = (const double *)call->outputs[0].data;
-  const double *grad_y = (const double *)call->cotangents[0].data;
-  double *grad_x = (double *)call->gradients[0].data;
+static int my_op_backward(const gradus_call* call) {
+  const double* y = (const double*)call->outputs[0].data;
+  const double* grad_y = (const double*)call->cotangents[0].data;
+  double* grad_x = (double*)call->gradients[0].data;
   const double scale = call->attributes[0];
   const int64_t count = gradus_numel(&call->inputs[0]);
   for (int64_t i = 0; i < count; ++i) grad_x[i] = grad_y[i] * scale * (1.0 - y[i] * y[i]);
@@ -65,4 +65,4 @@ static const gradus_op ops[] = {{.name = "my_op",
 static const gradus_library library = {.version = GRADUS_OP_VERSION, .op_count = 1, .ops = ops};
 
 /* The checker asks this once: which ops are here? */
-const gradus_library *gradus_describe(void) { return &library; }
+const gradus_library* gradus_describe(void) { return &library; }

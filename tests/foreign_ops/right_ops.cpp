@@ -30,7 +30,8 @@ int refuse(const gradus_call* call, const std::string& why) {
 
 int shape(const gradus_call* call) {
   const gradus_tensor &table = call->inputs[0], &index = call->inputs[1], &weight = call->inputs[2];
-  if (table.rank != 2 || index.rank != 1 || weight.rank != 1) return refuse(call, "table needs two axes, the others one");
+  if (table.rank != 2 || index.rank != 1 || weight.rank != 1)
+    return refuse(call, "table needs two axes, the others one");
   if (weight.shape[0] != table.shape[1]) return refuse(call, "weight and the rows of table differ in size");
   call->outputs[0].rank = 2;
   call->outputs[0].shape[0] = index.shape[0];
@@ -54,7 +55,8 @@ int forward(const gradus_call* call) try {
 int backward(const gradus_call* call) {
   const Lookup at(*call);
   const double* grad_y = static_cast<const double*>(call->cotangents[0].data);
-  std::vector<double> grad_table(static_cast<std::size_t>(at.rows * at.width)), grad_weight(static_cast<std::size_t>(at.width));
+  std::vector<double> grad_table(static_cast<std::size_t>(at.rows * at.width)),
+      grad_weight(static_cast<std::size_t>(at.width));
   for (std::int64_t m = 0; m < at.count; ++m) {
     for (std::int64_t d = 0; d < at.width; ++d) {
       const std::int64_t from = at.index[m] * at.width + d;
@@ -75,7 +77,8 @@ int jvp(const gradus_call* call) {
   for (std::int64_t m = 0; m < at.count; ++m) {
     for (std::int64_t d = 0; d < at.width; ++d) {
       const std::int64_t from = at.index[m] * at.width + d;
-      y_tangent[m * at.width + d] = at.scale * (table_tangent[from] * at.weight[d] + at.table[from] * weight_tangent[d]);
+      y_tangent[m * at.width + d] =
+          at.scale * (table_tangent[from] * at.weight[d] + at.table[from] * weight_tangent[d]);
     }
   }
   return 0;
@@ -93,8 +96,9 @@ const gradus_library* gradus_describe() {
   }();
   static const gradus_output output = {"y", GRADUS_F64};
   static const gradus_attribute scale = {"scale", 2.0};
-  static const gradus_op op = {"lookup",      "scale * table[index] * weight", 3,     1,       1,        inputs.data(), &output,
-                               &scale, shape, forward,                         backward, jvp};
+  static const gradus_op op = {
+      "lookup", "scale * table[index] * weight", 3, 1, 1, inputs.data(), &output, &scale, shape, forward, backward,
+      jvp};
   static const gradus_library library = {GRADUS_OP_VERSION, 1, &op};
   return &library;
 }
