@@ -344,7 +344,7 @@ TEST_CASE("the program: verdicts, sentences and exit codes") {
       {lookup + " --input table=f64[5,2]:normal --input weight=f64[2]", 0, "table(5,2) f64"},
       {right + " --list", 0, "shift=1"},
       {wrong + " --op half", 1, "it is exactly half of the expected one"},
-      {wrong + " --op half", 1, "wrong_ops.so:half:x[0,0]: error: the gradient is"},
+      {wrong + " --op half", 1, "wrong_ops.so:half:x[0,0]: it is exactly half of the expected one (yours"},
       {wrong + " --op half", 1, "rerun: gradus gradcheck " + wrong + " --op half --seed 1 --explain"},
       {wrong + " --op edits_input", 1, "INPUT MODIFIED\n  wrong_ops.so: edits_input: forward wrote to element 5"},
       {wrong + " --op writes_past", 1, "OUT OF BOUNDS"},
@@ -379,12 +379,15 @@ TEST_CASE("the program checks all ops of a library, whatever becomes of the firs
   const Outcome outcome =
       run_program(folder(), words("gradcheck --json - --timeout 0.3 --lib " + library_path("wrong_ops")));
   CHECK(outcome.status == 6);
-  const nlohmann::json results = nlohmann::json::parse(outcome.out);
+  const nlohmann::json report = nlohmann::json::parse(outcome.out);
+  CHECK(report.at("schema") == "gradus.gradcheck");
+  CHECK(report.at("verdict") == "DISAGREE");
+  const nlohmann::json& results = report.at("ops");
   REQUIRE(results.size() == 35);
   std::map<std::string, std::string> verdicts;
   for (const nlohmann::json& result : results) verdicts[result.at("op")] = result.at("verdict");
   CHECK(verdicts["loops"] == "timed out");
-  CHECK(verdicts["half"] == "disagree");
+  CHECK(verdicts["half"] == "DISAGREE");
   CHECK(verdicts["wrong_jvp"] == "agree");
 }
 

@@ -1,6 +1,7 @@
 #include "tools/gradcheck_library.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <iostream>
@@ -9,7 +10,7 @@
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
-#include "framework/testing/jacobian.h"
+#include "framework/testing/report_formats.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -33,15 +34,6 @@ int worse(int a, int b) {
     if (a == code || b == code) return code;
   }
   return agrees;
-}
-
-std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::toupper(c); });
-  return text;
-}
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
 }
 
 std::optional<double> number_of(const std::string& text) {
@@ -90,23 +82,27 @@ std::string rerun_line(const LibraryCheckOptions& options, const std::string& op
   return line;
 }
 
-/// `my_op.so:my_op:x[1,2]: ...`, the form that editors know from compilers: one line for each wrong input.
-std::string editor_lines(const std::string& library, const CheckReport& report) {
-  std::string text;
-  for (const testing::InputReport& input : report.inputs) {
-    if (input.verdict != Verdict::disagree) continue;
-    text +=
-        fmt::format("{}:{}:{}{}: error: the gradient is {:.7g}, expected {:.7g}\n", library, report.subject, input.name,
-                    testing::place_of(input.spec.shape, input.worst.element), input.worst.yours, input.worst.expected);
-  }
-  return text;
-}
-
 struct Finding {
   int code = agrees;
-  std::string verdict = {}, text = {};  ///< for people
-  std::string sentence = {};            ///< what is wrong, where there is one sentence for it
+  std::string text;  ///< for people
+  nlohmann::ordered_json json;
 };
+
+int exit_code_of(const ForeignFailure& failure) {
+  const bool gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout;
+  return gone ? crashed : disagrees;
+}
+
+Finding describe(const ForeignFailure& failure, const std::string& op, const std::string& call, std::uint64_t seed,
+                 const std::string& rerun) {
+  const std::string kind(to_string(failure.kind));
+  std::string loud = kind;
+  std::transform(loud.begin(), loud.end(), loud.begin(), [](unsigned char c) { return std::toupper(c); });
+  return {
+      exit_code_of(failure),
+      fmt::format("{:44} {:60} {}\n  {}\n  rerun: {}\n", op, call, loud, failure.what(), rerun),
+      {{"op", op}, {"call", call}, {"seed", seed}, {"verdict", kind}, {"finding", failure.what()}, {"rerun", rerun}}};
+}
 
 Finding check_one(const ForeignLibrary& library, const std::string& name, const LibraryCheckOptions& options) {
   const ForeignOp probe = library.op(name);
@@ -119,22 +115,16 @@ Finding check_one(const ForeignLibrary& library, const std::string& name, const 
   try {
     CheckReport report = check(op, op.draw_inputs(options.seed), check_options);
     report.rerun = rerun_line(options, name) + " --explain";
-    Finding finding{.verdict = lower(to_string(report.verdict)), .text = to_text(report, options.explain)};
-    finding.code = report.verdict == Verdict::agree      ? agrees
-                   : report.verdict == Verdict::disagree ? disagrees
-                                                         : cannot_tell;
-    finding.text += editor_lines(options.library, report);
-    if (report.hint) finding.sentence = report.hint->sentence;
-    return finding;
+    const int code = report.verdict == Verdict::agree      ? agrees
+                     : report.verdict == Verdict::disagree ? disagrees
+                                                           : cannot_tell;
+    std::string text = to_text(report, options.explain);
+    if (code == disagrees) text += editor_line(options.library, report) + "\n";
+    return {code, text, to_json(report)};
   } catch (const ForeignFailure& failure) {
     const bool chosen = !options.inputs.empty() || !options.attributes.empty();
     if (failure.kind == ForeignFailureKind::refused && chosen) throw UsageError(failure.what());
-    Finding finding{.verdict = std::string(to_string(failure.kind)), .sentence = failure.what()};
-    const bool gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout;
-    finding.code = gone ? crashed : disagrees;
-    finding.text = fmt::format("{:44} {:60} {}\n  {}\n  rerun: {}\n", name, call_of(op), upper(finding.verdict),
-                               finding.sentence, rerun_line(options, name));
-    return finding;
+    return describe(failure, name, call_of(op), options.seed, rerun_line(options, name));
   }
 }
 
@@ -192,29 +182,30 @@ ForeignInput parse_input(const std::string& text, const std::vector<ForeignInput
 
 void check_library(const LibraryCheckOptions& options) {
   prepare_json(options.json);
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  const auto add = [&](const std::string& op, const Finding& finding) {
-    std::cout << finding.text << std::flush;
-    json.push_back({{"library", options.library},
-                    {"op", op},
-                    {"verdict", finding.verdict},
-                    {"seed", options.seed},
-                    {"finding", finding.sentence}});
-  };
-  int code = agrees;
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<Finding> findings;
   try {
     const ForeignLibrary library(options.library, options.timeout);
     if (options.list) return list_ops(library);
     for (const std::string& name : options.op.empty() ? library.names() : std::vector{options.op}) {
-      const Finding finding = check_one(library, name, options);
-      add(name, finding);
-      code = worse(code, finding.code);
+      findings.push_back(check_one(library, name, options));
+      std::cout << findings.back().text << std::flush;
     }
   } catch (const ForeignFailure& failure) {  // before there is an op
-    const bool gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout;
-    code = gone ? crashed : disagrees;
-    add("", {code, std::string(to_string(failure.kind)), fmt::format("{}\n", failure.what()), failure.what()});
+    const std::string rerun = "gradus gradcheck --lib " + quoted(options.library);
+    findings.push_back(describe(failure, options.library, "", options.seed, rerun));
+    std::cout << findings.back().text << std::flush;
   }
+  int code = agrees;
+  for (const Finding& finding : findings) code = worse(code, finding.code);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  nlohmann::ordered_json json = testing::json_report(code == agrees        ? Verdict::agree
+                                                     : code == cannot_tell ? Verdict::cannot_tell
+                                                                           : Verdict::disagree,
+                                                     seconds.count());
+  json["library"] = options.library;
+  json["ops"] = nlohmann::ordered_json::array();
+  for (Finding& finding : findings) json["ops"].push_back(std::move(finding.json));
   write_json(options.json, json);
   if (code != agrees) throw ExitWith{code};
 }

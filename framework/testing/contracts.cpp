@@ -194,7 +194,8 @@ class ContractChecker {
       const Derivative here = line_.derivative(direction, 0);
       if (!here.conclusive || !fits(here, along_here)) continue;
       Derivative expected = other.derivative(direction, 0);
-      if (expected.conclusive && !fits(expected, along)) expected = other.derivative(direction, 0, Line::Effort::thorough);
+      if (expected.conclusive && !fits(expected, along))
+        expected = other.derivative(direction, 0, Line::Effort::thorough);
       if (!expected.conclusive || fits(expected, along)) continue;
       return broken_by(name, Cause::stale_state,
                        fmt::format("the gradient of '{}' is right at the first point and wrong at the next one ({:.6g} "
