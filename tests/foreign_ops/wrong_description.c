@@ -16,7 +16,7 @@ __attribute__((constructor)) static void crash(void) { abort(); }
 
 #if WRONG != NO_DESCRIPTION
 const gradus_library* gradus_describe(void) {
-  static gradus_library library = {GRADUS_OP_VERSION, 1, (const gradus_op*)0x1234};
+  static gradus_library library = {GRADUS_OP_VERSION, 1, (const gradus_op*)0x12340};
   if (WRONG == OTHER_VERSION) library.version = 99;
   if (WRONG == CRASHES_WHEN_ASKED) abort();
   while (WRONG == HANGS_WHEN_ASKED) *(volatile int32_t*)&library.op_count = 1;
