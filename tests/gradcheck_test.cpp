@@ -1,4 +1,6 @@
 // The gradient checker itself: its differences, its verdicts, large inputs, kinks, modules, and its reports for programs.
+#include "framework/testing/gradcheck.h"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -11,7 +13,7 @@
 #include "framework/random/generator.h"
 #include "framework/tensor/creation.h"
 #include "framework/testing/derivative.h"
-#include "framework/testing/gradcheck.h"
+#include "framework/testing/mutants.h"
 #include "framework/testing/report_formats.h"
 #include "framework/testing/sweep.h"
 #include "models/gpt/gpt.h"
@@ -265,6 +267,33 @@ TEST_CASE("no false alarm: every op on random values and sizes") {
   CHECK(checks > 250);
   CHECK(100 * cannot_tell <= checks);
   CHECK(2 * varied > draws);  // most really had other sizes
+}
+
+TEST_CASE("gradients in f32 are judged by the forward in f64") {
+  int checks = 0, undecided = 0;
+  for (const OpSpec* spec : all_ops()) {
+    if (!spec->samples || !spec->is_differentiable()) continue;
+    SampleMaker make(6);
+    Sample sample = spec->samples(make)[0];
+    sample.inputs = in_dtype(sample.inputs, DType::f32);
+    CheckOptions options;
+    options.hints = false;
+    const CheckReport report = check(*spec, sample, options);
+    CHECK_MESSAGE(report.verdict != Verdict::disagree, to_text(report));
+    ++checks;
+    undecided += report.verdict == Verdict::cannot_tell;
+  }
+  CHECK(checks > 40);
+  CHECK(undecided == 0);
+
+  SampleMaker make(6);
+  Sample sample = find_op("scaled_dot_product_attention").samples(make)[0];
+  sample.inputs = in_dtype(sample.inputs, DType::f32);
+  for (const Mutant& mutant : all_mutants()) {
+    if (mutant.name != "first element missing" && mutant.name != "zero") continue;
+    const OpSpec wrong = mutate(find_op("scaled_dot_product_attention"), mutant);
+    CHECK_MESSAGE(check(wrong, sample).verdict == Verdict::disagree, mutant.name);
+  }
 }
 
 TEST_CASE("reports for programs: JSON, JUnit, and a line for editors") {

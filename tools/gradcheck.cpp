@@ -1,107 +1,219 @@
+#include "tools/gradcheck.h"
+
 #include <iostream>
+#include <limits>
 
 #include "framework/base/error.h"
 #include "framework/ops/registry.h"
-#include "framework/testing/op_checks.h"
 #include "framework/testing/zoo_report.h"
+#include "tools/arguments.h"
 #include "tools/commands.h"
-#include "tools/gradcheck_library.h"
+#include "tools/gradcheck_inputs.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
+
+testing::CheckOptions GradcheckRequest::check_options() const {
+  testing::CheckOptions options;
+  options.seed = seed;
+  options.explain = output.explain;
+  if (mode == "full") options.every_element_up_to = std::numeric_limits<std::int64_t>::max();
+  if (mode == "fast") options.every_element_up_to = 1;
+  return options;
+}
+
 namespace {
 
-struct GradcheckCommandOptions {
-  std::string new_op;
-  bool all = false, zoo = false;
-  LibraryCheckOptions library;  ///< op, seed, list and json are those of built-in ops as well
-};
+const OpSpec& built_in_op(const std::string& name) {
+  std::vector<std::string> names;
+  for (const OpSpec* spec : all_ops()) {
+    if (spec->name == name) return *spec;
+    names.push_back(spec->name);
+  }
+  fail<UsageError>("there is no op '{}'{}; --list shows them all", name, did_you_mean(name, names));
+}
 
-void run_gradcheck(const GradcheckCommandOptions& all_options) {
-  if (all_options.zoo) {
-    std::cout << testing::to_markdown(testing::visit_zoo());
-    return;
+/// The gradient alone, on some samples or on inputs of the user's own.
+void check_gradient(const GradcheckRequest& request, GradcheckSession& session) {
+  const OpSpec& spec = built_in_op(request.op);
+  if (!spec.is_differentiable()) fail<UsageError>("[{}] has no gradient to check", spec.name);
+  std::vector<Sample> samples;
+  if (request.inputs.empty()) {
+    SampleMaker make(request.seed);
+    std::string labels;
+    for (const Sample& sample : spec.samples(make)) {
+      labels += (labels.empty() ? "" : ", ") + sample.label;
+      if (request.sample.empty() || request.sample == sample.label) samples.push_back(sample);
+    }
+    if (samples.empty())
+      fail<UsageError>("[{}] there is no sample '{}'; it has: {}", spec.name, request.sample, labels);
+  } else {
+    samples.push_back(requested_sample(spec, request.inputs, request.attributes, request.seed));
   }
-  if (!all_options.new_op.empty()) return write_op_template(all_options.new_op);
-  if (!all_options.library.library.empty()) return check_library(all_options.library);
-  const LibraryCheckOptions& options = all_options.library;
-  if (options.list) {
-    for (const OpSpec* spec : all_ops()) std::cout << fmt::format("{:30} {}\n", spec->name, spec->summary);
-    return;
+  for (const Sample& sample : samples) {
+    for (const int order : {1, 2}) {
+      if (request.order != 0 && request.order != order) continue;
+      testing::CheckReport report = check(spec, sample, request.check_options(), order);
+      if (!request.inputs.empty()) {
+        report.rerun =
+            fmt::format("gradus gradcheck --op {} --order {} --seed {} --explain", spec.name, order, request.seed);
+        for (const std::string& input : request.inputs) report.rerun += " --input " + quoted(input);
+        for (const std::string& attribute : request.attributes) report.rerun += " --attr " + quoted(attribute);
+      }
+      session.add(report);
+    }
   }
-  if (all_options.all == !options.op.empty()) {
-    fail<UsageError>("either --op NAME, --all or --lib FILE is needed; --list shows the names");
-  }
-  const std::vector<const OpSpec*> ops = all_options.all ? all_ops() : std::vector{&find_op(options.op)};
-  prepare_json(options.json);
-  testing::CheckOptions check;
-  check.seed = options.seed;
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+}
+
+void check_records(const GradcheckRequest& request, GradcheckSession& session) {
+  const std::vector<const OpSpec*> ops = request.all ? all_ops() : std::vector{&built_in_op(request.op)};
   std::size_t wrong = 0;
   double seconds = 0;
   for (const OpSpec* spec : ops) {
-    const testing::RecordReport report = testing::check_record(*spec, check);
-    int cases = 0;
-    for (const testing::CheckResult& suite : report.suites) cases += suite.cases;
-    std::cout << fmt::format("{:30} {:9} {:4} cases  {:6.2f} s\n", spec->name, report.passed() ? "agree" : "DISAGREE", cases, report.seconds)
-              << report.text() << std::flush;
+    const testing::RecordReport report = testing::check_record(*spec, request.check_options());
+    session.add(report);
     wrong += !report.passed();
     seconds += report.seconds;
-    json.push_back({{"op", spec->name}, {"passed", report.passed()}, {"cases", cases}, {"seconds", report.seconds}, {"failures", report.text()}});
   }
   std::cout << fmt::format("{} ops checked, {} wrong, {:.1f} s\n", ops.size(), wrong, seconds);
-  write_json(options.json, json);
-  if (wrong > 0) throw ExitWith{1};
+}
+
+void sweep_ops(const GradcheckRequest& request, GradcheckSession& session) {
+  for (const OpSpec* spec : request.all ? all_ops() : std::vector{&built_in_op(request.op)}) {
+    if (spec->samples && spec->is_differentiable())
+      session.add(testing::sweep(*spec, static_cast<int>(request.repeat), request.check_options()));
+  }
+}
+
+void refuse_contradictions(const GradcheckRequest& request, const CLI::App& command) {
+  const bool of_library = !request.library.empty(), of_op = !request.op.empty() && !of_library;
+  const int subjects = of_library + of_op + request.all + !request.model.empty() + !request.new_op.empty() +
+                       request.zoo + (request.list && !of_library);
+  if (subjects != 1)
+    fail<UsageError>("one of --op NAME, --all, --model NAME, --lib FILE, --new NAME, --list or --zoo is needed");
+  const auto only_with = [&](const char* flag, bool allowed, const char* subject) {
+    if (command.count(flag) > 0 && !allowed) fail<UsageError>("{} goes with {}", flag, subject);
+  };
+  only_with("--attr", of_library || of_op, "--op or --lib");
+  only_with("--input", of_library || of_op, "--op or --lib");
+  only_with("--timeout", of_library, "--lib");
+  only_with("--sample", of_op, "--op");
+  only_with("--order", of_op, "--op");
+  only_with("--tiny", !request.model.empty(), "--model");
+  only_with("--repeat", of_op || request.all, "--op or --all");
+  if (of_op && !request.attributes.empty() && request.inputs.empty())
+    fail<UsageError>("--attr goes with --input: the samples have attributes of their own");
+  if (!request.sample.empty() && !request.inputs.empty())
+    fail<UsageError>("--sample and --input contradict each other");
+  if (request.repeat < 0 || request.repeat > 1000000)
+    fail<UsageError>("--repeat must be between 1 and 1000000, not {}", request.repeat);
+  if (request.order < 0 || request.order > 2) fail<UsageError>("--order must be 1 or 2, not {}", request.order);
+  if (request.mode != "auto" && request.mode != "full" && request.mode != "fast")
+    fail<UsageError>("unknown mode '{}': expected auto, full or fast", request.mode);
+}
+
+void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
+  refuse_contradictions(request, command);
+  if (!request.new_op.empty()) return write_op_template(request.new_op);
+  if (request.zoo) {
+    std::cout << testing::to_markdown(testing::visit_zoo());
+    return;
+  }
+  if (request.list && !request.library.empty()) return list_library(request);
+  if (request.list) {
+    for (const OpSpec* spec : all_ops()) std::cout << fmt::format("{:30} {}\n", spec->name, spec->summary);
+    return;
+  }
+  GradcheckSession session(request.output);
+  const bool gradient_only =
+      !request.sample.empty() || request.order != 0 || !request.inputs.empty() || request.output.explain;
+  if (!request.library.empty()) check_library(request, session);
+  else if (!request.model.empty()) check_model(request, session);
+  else if (request.repeat > 0) sweep_ops(request, session);
+  else if (!request.all && gradient_only) check_gradient(request, session);
+  else check_records(request, session);
+  session.finish();
 }
 
 }  // namespace
 
 void add_gradcheck(CLI::App& program) {
-  auto options = std::make_shared<GradcheckCommandOptions>();
-  CLI::App* command = program.add_subcommand("gradcheck",
-                                             "Check ops against their definitions and their gradients against "
-                                             "differences");
-  LibraryCheckOptions& library = options->library;
-  command->add_option("--op", library.op, "One op")->type_name("NAME");
-  CLI::Option* all = command->add_flag("--all", options->all, "Every op");
-  CLI::Option* list = command->add_flag("--list", library.list, "Names and summaries of all ops");
-  command->add_flag("--zoo", options->zoo, "What the checker says about seeded bugs, as Markdown");
-  CLI::Option* lib =
-      command
-          ->add_option("--lib", library.library,
-                       "Ops of a shared library (--new writes one), all of them or the one of --op. Exit code 1: "
-                       "wrong, 5: cannot tell, 6: crashed or timed out")
-          ->type_name("FILE");
-  const auto of_library = [&](CLI::Option* option) { option->needs(lib); };
-  const auto repeatable = [](CLI::Option* option) {
-    return option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  };
-  of_library(
-      repeatable(command->add_option("--attr", library.attributes, "Another value for an attribute; may be repeated"))
-          ->type_name("NAME=NUMBER"));
-  of_library(repeatable(command->add_option(
-                            "--input", library.inputs,
-                            "Another input, as in x=f64[2,3]:normal or x=f64[2,3]:uniform(0,1); may be repeated"))
-                 ->type_name("NAME=..."));
-  of_library(command->add_option("--timeout", library.timeout, "Seconds for each call into the library")
-                 ->check(CLI::PositiveNumber)
-                 ->capture_default_str());
-  of_library(command->add_flag("--explain", library.explain, "Every number that the verdict rests on"));
+  auto request = std::make_shared<GradcheckRequest>();
+  CLI::App* command = program.add_subcommand(
+      "gradcheck", "Is this gradient right? Of the built-in ops, of a whole model, or of ops of your own");
+  command->add_option("--op", request->op, "One op, built-in or of --lib")->type_name("NAME")->group("What to check");
   command
-      ->add_option("--new", options->new_op,
+      ->add_flag("--all", request->all,
+                 "Every built-in op: against its definition, on strange layouts, on 1 and N threads, and its gradient")
+      ->group("What to check");
+  command->add_option("--model", request->model, "A whole model, a row for each parameter: gpt")
+      ->type_name("NAME")
+      ->group("What to check");
+  command->add_flag("--tiny", request->tiny, "The model at a small size, every element")->group("What to check");
+  command->add_option("--lib", request->library, "Ops of a shared library, run in a process of their own")
+      ->type_name("FILE")
+      ->group("What to check");
+  command
+      ->add_option("--new", request->new_op,
                    "Write NAME.c, an op in C to start from, and gradus_op.h; say how to build it")
       ->type_name("NAME")
-      ->excludes(lib)
-      ->excludes(all)
-      ->excludes(list);
-  lib->excludes(all);
-  add_seed(*command, library.seed, "Other inputs, cotangents and directions");
-  command->add_option("--json", library.json, "Write the results as JSON to FILE, - for standard output")
-      ->type_name("FILE");
+      ->group("What to check");
+  command->add_flag("--list", request->list, "Names and summaries of all ops, built-in or of --lib")
+      ->group("What to check");
+  command->add_flag("--zoo", request->zoo, "What the checker says about seeded bugs, as Markdown")
+      ->group("What to check");
+
+  const auto repeatable = [](CLI::Option* option) {
+    return option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->group("How");
+  };
+  repeatable(
+      command->add_option(
+          "--input", request->inputs,
+          "An input: x=f64[2,3], x=f64[2,3]:normal, x=f64[2,3]:uniform(0,1) or x=FILE.safetensors; may be repeated"))
+      ->type_name("NAME=...");
+  repeatable(command->add_option("--attr", request->attributes, "A value for an attribute; may be repeated"))
+      ->type_name("NAME=VALUE");
+  command->add_option("--sample", request->sample, "The gradient on one of the op's samples alone")
+      ->type_name("LABEL")
+      ->group("How");
+  add_integer(*command, "--order", request->order,
+              "The gradient alone: 1, or 2 for the gradient of the gradient; 0 for both")
+      ->group("How");
+  add_integer(*command, "--repeat", request->repeat, "The gradient alone, on N draws of values and sizes")
+      ->group("How");
+  command
+      ->add_option(
+          "--mode", request->mode,
+          "auto: every element of small inputs, directions through large ones; full: every element; fast: directions")
+      ->capture_default_str()
+      ->group("How");
+  add_seed(*command, request->seed, "Other inputs, cotangents and directions")->group("How");
+  command->add_option("--timeout", request->timeout, "Seconds for each call into a library")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group("How");
+
+  command->add_flag("--explain", request->output.explain, "Every number that the verdict rests on")->group("Report");
+  command->add_flag("--mutants", request->output.mutants, "How many damaged gradients this check would have rejected")
+      ->group("Report");
+  command
+      ->add_flag("--strict", request->output.strict,
+                 "\"Cannot tell\" counts as wrong. Exit codes: 0 agree, 1 disagree, 3 no such library, 5 cannot tell, "
+                 "6 the op crashed or timed out")
+      ->group("Report");
+  command->add_option("--json", request->output.json, "Write the results as JSON to FILE, - for standard output")
+      ->type_name("FILE")
+      ->group("Report");
+  command->add_option("--junit", request->output.junit, "Write the results as a JUnit file")
+      ->type_name("FILE")
+      ->group("Report");
   add_examples(*command,
-               "  gradus gradcheck --op layer_norm\n  gradus gradcheck --all --seed 7\n  gradus gradcheck --list\n  "
-               "gradus gradcheck --new my_op");
-  command->callback([options] { run_gradcheck(*options); });
+               "  gradus gradcheck --op layer_norm\n"
+               "  gradus gradcheck --op matmul --input 'a=f64[3,4]' --input 'b=f64[4,2]:uniform(-1,1)' --explain\n"
+               "  gradus gradcheck --all --seed 7 --junit results.xml\n"
+               "  gradus gradcheck --model gpt --tiny\n"
+               "  gradus gradcheck --new my_op");
+  command->callback([request, command] { run_gradcheck(*request, *command); });
 }
 
 }  // namespace gradus::tools

@@ -1,8 +1,4 @@
-#include "tools/gradcheck_library.h"
-
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -10,9 +6,9 @@
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
-#include "framework/testing/report_formats.h"
-#include "tools/commands.h"
-#include "tools/options.h"
+#include "framework/testing/foreign_op.h"
+#include "tools/gradcheck.h"
+#include "tools/gradcheck_inputs.h"
 
 namespace gradus::tools {
 
@@ -22,40 +18,8 @@ using testing::ForeignFailureKind;
 using testing::ForeignInput;
 using testing::ForeignLibrary;
 using testing::ForeignOp;
-using testing::Verdict;
 
 namespace {
-
-enum ExitCode { agrees = 0, disagrees = 1, cannot_tell = 5, crashed = 6 };
-
-/// The most serious one.
-int worse(int a, int b) {
-  for (const int code : {crashed, disagrees, cannot_tell}) {
-    if (a == code || b == code) return code;
-  }
-  return agrees;
-}
-
-std::optional<double> number_of(const std::string& text) {
-  try {
-    std::size_t used = 0;
-    const double value = std::stod(text, &used);
-    if (used == text.size() && std::isfinite(value)) return value;
-  } catch (const std::exception&) {
-  }
-  return {};
-}
-
-std::map<std::string, double> parse_attributes(const std::vector<std::string>& texts) {
-  std::map<std::string, double> attributes;
-  for (const std::string& text : texts) {
-    const std::size_t equals = text.find('=');
-    const auto value = equals == std::string::npos ? std::nullopt : number_of(text.substr(equals + 1));
-    if (!value || equals == 0) fail<UsageError>("--attr takes NAME=NUMBER, not '{}'", text);
-    attributes[text.substr(0, equals)] = *value;
-  }
-  return attributes;
-}
 
 std::string call_of(const ForeignOp& op) {
   std::string text;
@@ -65,6 +29,80 @@ std::string call_of(const ForeignOp& op) {
   return text;
 }
 
+std::string rerun_line(const GradcheckRequest& request, const std::string& op) {
+  std::string line =
+      fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(request.library), op, request.seed);
+  for (const std::string& attribute : request.attributes) line += " --attr " + quoted(attribute);
+  for (const std::string& input : request.inputs) line += " --input " + quoted(input);
+  if (request.timeout != GradcheckRequest().timeout) line += fmt::format(" --timeout {:g}", request.timeout);
+  return line;
+}
+
+std::map<std::string, double> numbers_of(const std::vector<std::string>& texts) {
+  std::map<std::string, double> attributes;
+  for (const std::string& text : texts) {
+    const auto [name, value] = parse_attribute(text);
+    const std::optional<double> number = number_of(value);
+    if (!number) fail<UsageError>("--attr takes NAME=NUMBER, not '{}'", text);
+    attributes[name] = *number;
+  }
+  return attributes;
+}
+
+/// The op's inputs, with what was asked for in their places.
+Tensors requested_inputs(ForeignOp& op, const GradcheckRequest& request) {
+  std::map<std::string, Tensor> given;
+  for (const std::string& text : request.inputs) {
+    const InputRequest wanted = parse_input(text);
+    ForeignInput input{.name = wanted.name, .shape = wanted.shape, .dtype = wanted.dtype};
+    for (const ForeignInput& own : op.inputs()) {
+      if (own.name == wanted.name)
+        input.low = own.low, input.high = own.high, input.normal = own.normal, input.kinks = own.kinks;
+    }
+    if (wanted.values == InputRequest::Values::uniform)
+      input.low = wanted.low, input.high = wanted.high, input.normal = false;
+    if (wanted.values == InputRequest::Values::normal) input.normal = true;
+    if (wanted.values == InputRequest::Values::from_file) {
+      given[wanted.name] = read_tensor(wanted);
+      input.shape = given[wanted.name].shape();
+      input.dtype = given[wanted.name].dtype();
+    }
+    op.set_input(input);
+  }
+  Tensors inputs = op.draw_inputs(request.seed);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (const auto found = given.find(op.inputs()[i].name); found != given.end()) inputs[i] = found->second;
+  }
+  return inputs;
+}
+
+GradcheckFailure describe(const ForeignFailure& failure, const GradcheckRequest& request, const std::string& op,
+                          const std::string& call, const std::string& rerun) {
+  return {.library = request.library,
+          .op = op,
+          .call = call,
+          .kind = std::string(to_string(failure.kind)),
+          .sentence = failure.what(),
+          .rerun = rerun,
+          .gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout};
+}
+
+void check_one(const ForeignLibrary& library, const std::string& name, const GradcheckRequest& request,
+               GradcheckSession& session) {
+  ForeignOp op = library.op(name, numbers_of(request.attributes));
+  try {
+    CheckReport report = check(op, requested_inputs(op, request), request.check_options());
+    report.rerun = rerun_line(request, name) + " --explain";
+    session.add(report, request.library);
+  } catch (const ForeignFailure& failure) {
+    const bool chosen = !request.inputs.empty() || !request.attributes.empty();
+    if (failure.kind == ForeignFailureKind::refused && chosen) throw UsageError(failure.what());
+    session.add(describe(failure, request, name, call_of(op), rerun_line(request, name)));
+  }
+}
+
+}  // namespace
+
 std::string quoted(const std::string& word) {
   const bool plain = std::all_of(word.begin(), word.end(), [](unsigned char c) {
     return std::isalnum(c) || std::string_view("_-./=,:+@%").find(static_cast<char>(c)) != std::string_view::npos;
@@ -73,62 +111,8 @@ std::string quoted(const std::string& word) {
   return "'" + std::regex_replace(word, std::regex("'"), "'\\''") + "'";
 }
 
-std::string rerun_line(const LibraryCheckOptions& options, const std::string& op) {
-  std::string line =
-      fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(options.library), op, options.seed);
-  for (const std::string& attribute : options.attributes) line += " --attr " + quoted(attribute);
-  for (const std::string& input : options.inputs) line += " --input " + quoted(input);
-  if (options.timeout != LibraryCheckOptions().timeout) line += fmt::format(" --timeout {:g}", options.timeout);
-  return line;
-}
-
-struct Finding {
-  int code = agrees;
-  std::string text;  ///< for people
-  nlohmann::ordered_json json;
-};
-
-int exit_code_of(const ForeignFailure& failure) {
-  const bool gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout;
-  return gone ? crashed : disagrees;
-}
-
-Finding describe(const ForeignFailure& failure, const std::string& op, const std::string& call, std::uint64_t seed,
-                 const std::string& rerun) {
-  const std::string kind(to_string(failure.kind));
-  std::string loud = kind;
-  std::transform(loud.begin(), loud.end(), loud.begin(), [](unsigned char c) { return std::toupper(c); });
-  return {
-      exit_code_of(failure),
-      fmt::format("{:44} {:60} {}\n  {}\n  rerun: {}\n", op, call, loud, failure.what(), rerun),
-      {{"op", op}, {"call", call}, {"seed", seed}, {"verdict", kind}, {"finding", failure.what()}, {"rerun", rerun}}};
-}
-
-Finding check_one(const ForeignLibrary& library, const std::string& name, const LibraryCheckOptions& options) {
-  const ForeignOp probe = library.op(name);
-  std::map<std::string, double> attributes = parse_attributes(options.attributes);
-  ForeignOp op = library.op(name, attributes);
-  for (const std::string& text : options.inputs) op.set_input(parse_input(text, probe.inputs()));
-  testing::CheckOptions check_options;
-  check_options.seed = options.seed;
-  check_options.explain = options.explain;
-  try {
-    CheckReport report = check(op, op.draw_inputs(options.seed), check_options);
-    report.rerun = rerun_line(options, name) + " --explain";
-    const int code = report.verdict == Verdict::agree      ? agrees
-                     : report.verdict == Verdict::disagree ? disagrees
-                                                           : cannot_tell;
-    std::string text = to_text(report, options.explain);
-    if (code == disagrees) text += editor_line(options.library, report) + "\n";
-    return {code, text, to_json(report)};
-  } catch (const ForeignFailure& failure) {
-    const bool chosen = !options.inputs.empty() || !options.attributes.empty();
-    if (failure.kind == ForeignFailureKind::refused && chosen) throw UsageError(failure.what());
-    return describe(failure, name, call_of(op), options.seed, rerun_line(options, name));
-  }
-}
-
-void list_ops(const ForeignLibrary& library) {
+void list_library(const GradcheckRequest& request) {
+  const ForeignLibrary library(request.library, request.timeout);
   for (const std::string& name : library.names()) {
     const ForeignOp op = library.op(name);
     std::cout << fmt::format("{:30} {}\n{:30} {}", name, op.summary(), "", call_of(op));
@@ -137,77 +121,14 @@ void list_ops(const ForeignLibrary& library) {
   }
 }
 
-}  // namespace
-
-ForeignInput parse_input(const std::string& text, const std::vector<ForeignInput>& known) {
-  static const std::regex form(
-      R"(([A-Za-z0-9_.-]+)=(f64|f32|i64)\[([0-9, ]*)\](:normal|:uniform\(([^,]+),([^,]+)\))?)");
-  std::smatch match;
-  if (!std::regex_match(text, match, form)) {
-    fail<UsageError>(
-        "--input takes NAME=DTYPE[SIZES], then perhaps :normal or :uniform(LOW,HIGH), as in x=f64[2,3]:uniform(-1,1), "
-        "not '{}'",
-        text);
-  }
-  ForeignInput input;
-  for (const ForeignInput& own : known) {
-    if (own.name == match[1].str()) input = own;
-  }
-  input.name = match[1];
-  input.dtype = dtype_from_string(match[2].str());
-  std::vector<std::int64_t> sizes;
-  const std::string list = match[3];
-  for (std::size_t at = 0; at < list.size();) {
-    const std::size_t end = std::min(list.find(',', at), list.size());
-    const auto size = number_of(list.substr(at, end - at));
-    if (!size || *size > 1e8) fail<UsageError>("--input {}: '{}' is no list of sizes", text, list);
-    sizes.push_back(static_cast<std::int64_t>(*size));
-    at = end + 1;
-  }
-  if (sizes.size() > max_rank)
-    fail<UsageError>("--input {}: {} axes, at most {} are possible", text, sizes.size(), max_rank);
-  input.shape = Shape(sizes);
-  double elements = 1;
-  for (const std::int64_t size : sizes) elements *= static_cast<double>(size);
-  if (elements > 1e8) fail<UsageError>("--input {}: {:.3g} elements are too many to check", text, elements);
-  if (match[5].matched) {
-    const auto low = number_of(match[5]), high = number_of(match[6]);
-    if (!low || !high) fail<UsageError>("--input {}: uniform takes two numbers", text);
-    input.low = *low;
-    input.high = *high;
-  }
-  if (match[4].matched) input.normal = !match[5].matched;
-  return input;
-}
-
-void check_library(const LibraryCheckOptions& options) {
-  prepare_json(options.json);
-  const auto start = std::chrono::steady_clock::now();
-  std::vector<Finding> findings;
+void check_library(const GradcheckRequest& request, GradcheckSession& session) {
   try {
-    const ForeignLibrary library(options.library, options.timeout);
-    if (options.list) return list_ops(library);
-    for (const std::string& name : options.op.empty() ? library.names() : std::vector{options.op}) {
-      findings.push_back(check_one(library, name, options));
-      std::cout << findings.back().text << std::flush;
-    }
+    const ForeignLibrary library(request.library, request.timeout);
+    for (const std::string& name : request.op.empty() ? library.names() : std::vector{request.op})
+      check_one(library, name, request, session);
   } catch (const ForeignFailure& failure) {  // before there is an op
-    const std::string rerun = "gradus gradcheck --lib " + quoted(options.library);
-    findings.push_back(describe(failure, options.library, "", options.seed, rerun));
-    std::cout << findings.back().text << std::flush;
+    session.add(describe(failure, request, "", "", "gradus gradcheck --lib " + quoted(request.library)));
   }
-  int code = agrees;
-  for (const Finding& finding : findings) code = worse(code, finding.code);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  nlohmann::ordered_json json = testing::json_report(code == agrees        ? Verdict::agree
-                                                     : code == cannot_tell ? Verdict::cannot_tell
-                                                                           : Verdict::disagree,
-                                                     seconds.count());
-  json["library"] = options.library;
-  json["ops"] = nlohmann::ordered_json::array();
-  for (Finding& finding : findings) json["ops"].push_back(std::move(finding.json));
-  write_json(options.json, json);
-  if (code != agrees) throw ExitWith{code};
 }
 
 void write_op_template(const std::string& name) {

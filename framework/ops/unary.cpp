@@ -112,6 +112,16 @@ std::function<std::uint64_t(const OpCall&)> branches(Branch branch) {
   };
 }
 
+/// For the error model: the largest term(x) of all elements.
+template <class Term>
+std::function<double(const OpCall&, const Tensors&)> largest_of(Term term) {
+  return [term](const OpCall& call, const Tensors&) {
+    double largest = 0;
+    for (const double x : call.input(0).to_vector<double>()) largest = std::max(largest, std::fabs(term(x)));
+    return largest;
+  };
+}
+
 /// 1 where the condition holds, else 0, as a constant.
 template <class Condition>
 Tensor indicator(const Tensor& x, Condition condition) {
@@ -287,6 +297,9 @@ const OpSpec& gelu_op() {
     spec.source = "Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2";
     spec.pitfalls = "Leaving out the second term; mixing the erf and the tanh form between forward and backward.";
     spec.saves = {.inputs = {0}};
+    // A rounding error of x, relative, is one of |x| phi in Phi: far left, more than Phi itself.
+    spec.error_model.magnitude =
+        largest_of([](double x) { return x * (functions::normal_cdf(x) + std::fabs(x) * functions::normal_pdf(x)); });
     spec.samples = shape_samples(draw_normal);
     return unary_op(
         std::move(spec), [](const Attributes&) { return functions::Gelu{}; },
@@ -311,6 +324,7 @@ const OpSpec& gelu_tanh_op() {
     spec.source = "Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2";
     spec.pitfalls = "The factor 3 of the cubic term.";
     spec.saves = {.inputs = {0}};
+    spec.error_model.magnitude = largest_of([](double x) { return x; });  // left of 0, 1 + tanh u cancels
     spec.samples = shape_samples(draw_normal);
     return unary_op(
         std::move(spec), [](const Attributes&) { return functions::GeluTanh{}; },

@@ -69,7 +69,9 @@ class ContractChecker {
     }
     return -1;
   }
-  double rounding(std::size_t i) const { return inputs_[i].dtype() == DType::f64 ? 1e-11 : 1e-4; }
+  double rounding(std::size_t i) const {
+    return inputs_[i].dtype() == DType::f64 && subject_.backward_dtype == DType::f64 ? 1e-11 : 1e-4;
+  }
   double rounding() const {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       if (subject_.differentiable[i] && rounding(i) > 1e-6) return 1e-4;

@@ -41,8 +41,11 @@ class Checker {
     report_.seed = options_.seed;
     for (std::size_t i = 0; i < line_.inputs().size(); ++i) {
       if (line_.inputs()[i].defined())
-        report_.call += fmt::format("{}{}{} {}", i ? "  " : "", subject_.inputs[i],
-                                    to_string(line_.inputs()[i].shape()), to_string(line_.inputs()[i].dtype()));
+        report_.call +=
+            fmt::format("{}{}{} {}", i ? "  " : "", subject_.inputs[i], to_string(line_.inputs()[i].shape()),
+                        to_string(is_floating(line_.inputs()[i].dtype()) && subject_.backward_dtype != DType::f64
+                                      ? subject_.backward_dtype
+                                      : line_.inputs()[i].dtype()));
     }
     draw_cotangents();
     gradients_ = subject_.backward(line_.inputs(), cotangents_);
@@ -84,6 +87,11 @@ class Checker {
     return finding.empty();
   }
 
+  /// Unit roundoff of the claimed gradient.
+  double unit_of(const Tensor& input) const {
+    return input.dtype() == DType::f64 && subject_.backward_dtype == DType::f64 ? 0x1p-53 : 0x1p-24;
+  }
+
   /// How much the claimed gradient moves when its inputs move by a rounding error: no check can ask for more.
   void measure_own_rounding() {
     own_rounding_.assign(line_.inputs().size(), 0);
@@ -98,7 +106,7 @@ class Checker {
           continue;
         }
         Numbers values = input.to_vector<double>();
-        const double unit = input.dtype() == DType::f64 ? 0x1p-53 : 0x1p-24;
+        const double unit = unit_of(input);
         for (double& value : values) value *= reader.next_integer(0, 1) ? 1 + 2 * unit : 1 - 2 * unit;
         moved.push_back(from_values(input.shape(), values, input.dtype()));
       }
@@ -107,7 +115,7 @@ class Checker {
         if (!subject_.differentiable[i]) continue;
         const Numbers a = numbers_of(gradients_[i], line_.inputs()[i].numel()),
                       b = numbers_of(again[i], line_.inputs()[i].numel());
-        const double unit = line_.inputs()[i].dtype() == DType::f64 ? 0x1p-53 : 0x1p-24;
+        const double unit = unit_of(line_.inputs()[i]);
         const double change = largest_difference(a, b), scale = largest_magnitude(a);
         only_rounding_[i] = only_rounding_[i] && change > 0.1 * scale;
         // At a kink the change is a jump, not rounding: it must not hide an error.
@@ -118,8 +126,9 @@ class Checker {
     }
   }
 
-  double allowance(std::size_t i, const Derivative& derivative) const {
-    return bars_allowed * derivative.bar + own_rounding_[i];
+  /// For a sum of `elements` claimed numbers with random signs.
+  double own_rounding(std::size_t i, std::int64_t elements) const {
+    return own_rounding_[i] * std::sqrt(static_cast<double>(elements));
   }
 
   ElementVerdict judge(std::size_t i, const Direction& direction, std::int64_t number, double yours, double scale) {
@@ -127,13 +136,14 @@ class Checker {
     InputReport& input = report_.inputs.back();
     Derivative derivative = line_.derivative(direction, 1e-9 * std::max(scale, std::fabs(yours)));
     if (exact_ && !derivative.at_kink) derivative = better_of(derivative, exact_along(i, direction));
+    const double rounding = own_rounding(i, direction.end - direction.begin);
     const auto fits = [&] {
       if (derivative.at_kink) {
-        const double slack = bars_allowed * derivative.side_bar + own_rounding_[i];
+        const double slack = bars_allowed * derivative.side_bar + rounding;
         return yours >= std::min(derivative.left, derivative.right) - slack &&
                yours <= std::max(derivative.left, derivative.right) + slack;
       }
-      return std::fabs(yours - derivative.value) <= allowance(i, derivative);
+      return std::fabs(yours - derivative.value) <= bars_allowed * derivative.bar + rounding;
     };
     if (derivative.conclusive && !fits() && !is_accused(input)) {  // before accusing: more ladders
       const Derivative again = line_.derivative(direction, 0, Line::Effort::thorough);
@@ -143,7 +153,7 @@ class Checker {
     }
     verdict.expected = derivative.value;
     verdict.bar = derivative.bar;
-    verdict.allowed = derivative.at_kink ? bars_allowed * derivative.bar : allowance(i, derivative);
+    verdict.allowed = bars_allowed * derivative.bar + (derivative.at_kink ? 0 : rounding);
     if (!derivative.conclusive) {
       verdict.verdict = std::isfinite(yours) ? Verdict::cannot_tell : Verdict::disagree;
     } else if (!fits()) {
@@ -209,7 +219,9 @@ class Checker {
     result.by_direction = input.numel() > options_.every_element_up_to;
     if (result.by_direction) check_directions(i, yours);
     else check_elements(i, yours);
-    result.oracle = exact_ ? "forward mode" : "differences";
+    result.oracle = exact_                                  ? "forward mode"
+                    : subject_.backward_dtype == DType::f64 ? "differences"
+                                                            : "differences of the f64 forward";
     for (const ElementVerdict& element : result.elements) {
       result.failed += element.verdict == Verdict::disagree;
       result.undecided += element.verdict == Verdict::cannot_tell;
@@ -367,7 +379,7 @@ class Checker {
           line_.quick_derivative({i, begin, middle, signs}, std::fabs(residual) / 100, whole.noise);
       const double first_residual = dot(yours, *signs, begin, middle) - first.value;
       const auto is_suspect = [&](const Suspects& half) {
-        return !(std::fabs(half.residual) <= bars_allowed * half.bar + own_rounding_[i]);
+        return !(std::fabs(half.residual) <= bars_allowed * half.bar + own_rounding(i, half.end - half.begin));
       };
       // The first half is looked at first.
       if (const Suspects half{middle, end, residual - first_residual, bar + first.bar}; is_suspect(half))

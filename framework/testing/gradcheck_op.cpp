@@ -50,7 +50,7 @@ ContractReport hessian_symmetry(const Subject& second, const Tensors& arguments,
 CheckReport check(const OpSpec& spec, const Sample& sample, const CheckOptions& options, int order) {
   CheckReport report;
   if (order == 1) {
-    report = check(subject_of(spec, sample), sample.inputs, options);
+    report = check(subject_of(spec, sample), in_dtype(sample.inputs, DType::f64), options);
   } else {
     const Subject second = gradient_subject_of(spec, sample);
     Tensors arguments = sample.inputs;

@@ -104,7 +104,7 @@ class RecordChecker {
     RecordReport report{.op = spec_.name};
     report_ = &report;
     suite("record", [&] { check_record_is_complete(); });
-    SampleMaker make(7);
+    SampleMaker make(options_.seed);
     samples_ = spec_.samples ? spec_.samples(make) : std::vector<Sample>{};
     edges_ = spec_.edge_samples ? spec_.edge_samples(make) : std::vector<Sample>{};
     each("forward f64", samples_, [&](const Sample& s) { check_forward_f64(s); });

@@ -66,6 +66,17 @@ Subject subject_from_function(const std::string& name, Function function, const 
   return subject;
 }
 
+Tensors in_dtype(const Tensors& tensors, DType dtype) {
+  Tensors converted = tensors;
+  for (Tensor& tensor : converted) {
+    if (!tensor.defined() || !is_floating(tensor.dtype()) || tensor.dtype() == dtype) continue;
+    const Tensor other = Tensor::empty(tensor.shape(), dtype);
+    cpu::copy(other, tensor);
+    tensor = other;
+  }
+  return converted;
+}
+
 Subject subject_of_module(const std::string& name, const nn::Module& module, std::function<Tensors()> function) {
   const Tensors parameters = module.parameters();
   const auto put = [parameters](const Tensors& values) {
@@ -103,6 +114,21 @@ Subject subject_of(const OpSpec& spec, const Sample& sample) {
       [&spec, attributes = sample.attributes](const Tensors& inputs) { return apply(spec, inputs, attributes); },
       input_names(spec, sample.inputs.size()), differentiable_inputs(spec, sample.inputs));
   subject.outputs = spec.outputs;
+  const bool narrow = std::any_of(sample.inputs.begin(), sample.inputs.end(),
+                                  [](const Tensor& input) { return input.defined() && input.dtype() == DType::f32; });
+  if (narrow) {
+    subject.backward_dtype = DType::f32;
+    subject.backward = [narrow = subject](const Tensors& inputs, const Tensors& cotangents) {
+      const Tensors rounded = in_dtype(inputs, DType::f32);
+      Tensors upstream = cotangents;
+      {
+        const NoGradScope no_grad;
+        const Tensors outputs = narrow.forward(rounded);
+        for (std::size_t k = 0; k < outputs.size(); ++k) upstream[k] = in_dtype({cotangents[k]}, outputs[k].dtype())[0];
+      }
+      return in_dtype(narrow.backward(rounded, upstream), DType::f64);
+    };
+  }
   if (spec.tangent) {
     subject.tangent_of = [&spec, attributes = sample.attributes](const Tensors& inputs, const Tensors& tangents) {
       return spec.tangent(make_call(spec, inputs, attributes, SourceLocation::current()), tangents);

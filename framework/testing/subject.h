@@ -21,6 +21,9 @@ struct Subject {
   /// The claimed gradients of sum_k <outputs[k], cotangents[k]>, one for each input; undefined: none arrives there
   /// (zero). An undefined cotangent means that nothing depends on that output.
   std::function<Tensors(const Tensors& inputs, const Tensors& cotangents)> backward = {};
+  /// f32: backward rounds inputs and cotangents to it and computes in it, while forward is the same function in f64, so
+  /// that a gradient in single precision is judged by what differences know in double.
+  DType backward_dtype = DType::f64;
   /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found
   /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
@@ -36,8 +39,11 @@ Subject subject_from_function(const std::string& name, std::function<Tensors(con
 /// own. The parameters hold the inputs of the last call from then on. Module and function must outlive the subject.
 Subject subject_of_module(const std::string& name, const nn::Module& module, std::function<Tensors()> function);
 
-/// An op on the attributes of one sample. The record must outlive the subject.
+/// An op on the attributes of one sample. The record must outlive the subject. Inputs that are f32 in the sample make
+/// it one of `backward_dtype` f32, which takes f64 inputs as the others do.
 Subject subject_of(const OpSpec& spec, const Sample& sample);
+/// Floating tensors in another dtype; the others, and undefined ones, as they are.
+Tensors in_dtype(const Tensors& tensors, DType dtype);
 
 /// The gradient as a function of inputs and cotangents (create_graph): checking it is checking the second derivative.
 /// Takes the inputs of the first order, then one cotangent for each output.
