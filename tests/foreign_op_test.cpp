@@ -367,7 +367,7 @@ TEST_CASE("the program: verdicts, sentences and exit codes") {
       {"--lib " + library_path("points_nowhere"), 1, "holds a pointer that leads nowhere"},
       {right + " --op summary --input x=f64[0]", 2, "shape refused: x has no elements"},
       {right + " --op summary --input x=f64[0", 2, "--input takes NAME=DTYPE[SIZES]"},
-      {right + " --op distance --attr shift", 2, "--attr takes NAME=NUMBER, not 'shift'"},
+      {right + " --op distance --attr shift", 2, "--attr takes NAME=VALUE, not 'shift'"},
       {right + " --op nothing", 2, "has no op 'nothing'"},
       {right + " --timeout 0", 2, "--timeout"},
       {"--attr shift=1 --op relu", 2, "--attr goes with --input"},
