@@ -70,7 +70,7 @@ TEST_CASE("the corpus is what the assignment says" * needs_course_files) {
 
   const tasks::SpanCorruption source(corpus, tasks::assignment_rules(128, 127), 128, 0);
   CHECK(source.batches_per_epoch() == 23);
-  CHECK(source.batch(0, 22).inputs.size(0) == 122);
+  CHECK(source.batch(0, 22).lengths.size() == 122);
   CHECK(source.counted_tokens_per_epoch() == 2938 * 127);
   double targets = 0;
   for (std::int64_t epoch = 0; epoch < 5; ++epoch) {
@@ -84,7 +84,7 @@ TEST_CASE("the questions and places are what the assignment says" * needs_course
   const tasks::Names train(course + "/birth_places_train.tsv", corpus.vocabulary, 127, 256, 0);
   CHECK(train.examples().size() == 2000);
   CHECK(train.batches_per_epoch() == 8);
-  CHECK(train.batch(0, 7).inputs.size(0) == 208);
+  CHECK(train.batch(0, 7).lengths.size() == 208);
   CHECK(train.counted_tokens_per_epoch() == 2000 * 127);
   double targets = 0;
   for (const data::Example& example : train.examples()) targets += static_cast<double>(counted(example)) / 2000;

@@ -122,6 +122,47 @@ TEST_CASE("the whole model's gradient agrees with differences in f64") {
   }
 }
 
+TEST_CASE("ragged rows: the loss and gradients of padded ones") {
+  const models::GptConfig config{
+      .vocabulary_size = 9, .block_size = 8, .layers = 2, .heads = 2, .width = 6, .dropout = {0, 0, 0}};
+  const models::Gpt model(config, 3, DType::f64);
+  const std::vector<std::int64_t> lengths = {5, 1, 8, 3};
+  Generator generator(4);
+  std::vector<std::int64_t> packed, packed_targets, padded, padded_targets;
+  for (const std::int64_t length : lengths) {
+    const std::vector<std::int64_t> ids = random_integers({length}, generator, 1, 8).to_vector<std::int64_t>(),
+                                    targets = random_integers({length}, generator, 0, 8).to_vector<std::int64_t>();
+    packed.insert(packed.end(), ids.begin(), ids.end());
+    packed_targets.insert(packed_targets.end(), targets.begin(), targets.end());
+    padded.insert(padded.end(), ids.begin(), ids.end());
+    padded_targets.insert(padded_targets.end(), targets.begin(), targets.end());
+    padded.resize(padded.size() + static_cast<std::size_t>(8 - length), 0);
+    padded_targets.resize(padded.size(), 0);
+  }
+  const auto loss_and_gradients = [&](const Tensor& logits, const std::vector<std::int64_t>& targets) {
+    const std::int64_t rows = static_cast<std::int64_t>(targets.size());
+    const Tensor loss = cross_entropy(reshape(logits, {rows, 9}), from_values({rows}, targets), 0);
+    Tensors all = grad({loss}, model.parameters());
+    all.push_back(loss.detach());
+    return all;
+  };
+  const Tensors ragged = loss_and_gradients(model.forward(from_values({1, 17}, packed), lengths), packed_targets);
+  const Tensors full = loss_and_gradients(model.forward(from_values({4, 8}, padded)), padded_targets);
+  for (std::size_t i = 0; i < full.size(); ++i) {
+    const std::vector<double> a = ragged[i].to_vector<double>(), b = full[i].to_vector<double>();
+    REQUIRE(a.size() == b.size());
+    double scale = 0, worst = 0;
+    for (std::size_t e = 0; e < a.size(); ++e)
+      scale = std::max(scale, std::fabs(b[e])), worst = std::max(worst, std::fabs(a[e] - b[e]));
+    CHECK(!(worst > 1e-13 * std::max(scale, 1e-3)));
+    CHECK(std::isfinite(worst));
+  }
+  CHECK(loss_and_gradients(model.forward(from_values({1, 17}, packed), {8, 1, 5, 3}), packed_targets).back().item() !=
+        full.back().item());
+  CHECK_THROWS_AS(model.forward(from_values({1, 17}, packed), {9, 8}), ContractError);
+  CHECK_THROWS_AS(model.forward(from_values({1, 17}, packed), {8, 8}), ContractError);
+}
+
 TEST_CASE("dropout is on while training, and off for evaluation") {
   GptConfig config = tiny();
   config.dropout = {0.5, 0.5, 0.5};

@@ -470,11 +470,12 @@ TEST_CASE("a model and a corpus of different vocabularies do not go together") {
 
 // ---- batches ----
 
-TEST_CASE("columns that are pad everywhere at the end are left out, and counted all the same") {
+TEST_CASE("padding at the end of an example is left out, and counted all the same") {
   const data::Batch batch = data::collate({{{5, 6, 0, 0, 0}, {0, 7, 0, 0, 0}}, {{5, 0, 0, 0, 0}, {0, 0, 8, 0, 0}}});
-  CHECK(batch.inputs.spec() == TensorSpec{{2, 3}, DType::i64});
-  CHECK(batch.inputs.to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 6, 0, 5, 0, 0});
-  CHECK(batch.targets.to_vector<std::int64_t>() == std::vector<std::int64_t>{0, 7, 0, 0, 0, 8});
+  CHECK(batch.inputs.spec() == TensorSpec{{1, 5}, DType::i64});
+  CHECK(batch.lengths == std::vector<std::int64_t>{2, 3});
+  CHECK(batch.inputs.to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 6, 5, 0, 0});
+  CHECK(batch.targets.to_vector<std::int64_t>() == std::vector<std::int64_t>{0, 7, 0, 0, 8});
   CHECK(batch.counted_tokens == 10);
   const data::Batch padded = data::collate({{{0, 0}, {0, 0}}});
   CHECK(padded.inputs.shape() == Shape{1, 1});

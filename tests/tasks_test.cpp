@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "framework/base/error.h"
@@ -227,17 +228,19 @@ TEST_CASE("span corruption is a pure function of seed, epoch and document") {
 
   for (std::int64_t index = 0; index < 3; ++index) {
     const data::Batch batch = source.batch(2, index);
-    const std::int64_t rows = index == 2 ? 2 : 4, columns = batch.inputs.size(1);
-    REQUIRE(batch.inputs.size(0) == rows);
+    const std::int64_t rows = index == 2 ? 2 : 4;
+    REQUIRE(batch.lengths.size() == static_cast<std::size_t>(rows));
+    CHECK(batch.inputs.shape() == Shape{1, std::accumulate(batch.lengths.begin(), batch.lengths.end(), std::int64_t{0})});
     CHECK(batch.counted_tokens == rows * 63);
     const Ids inputs = batch.inputs.to_vector<std::int64_t>(), targets = batch.targets.to_vector<std::int64_t>();
-    for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t row = 0, begin = 0; row < rows; begin += batch.lengths[row++]) {
       data::Example example = source.example(2, 4 * index + row);
+      const std::int64_t columns = batch.lengths[row];
       CHECK(std::all_of(example.target.begin() + columns, example.target.end(), [](std::int64_t id) { return id == Vocabulary::pad; }));
       example.input.resize(columns);
       example.target.resize(columns);
-      CHECK(Ids(inputs.begin() + row * columns, inputs.begin() + (row + 1) * columns) == example.input);
-      CHECK(Ids(targets.begin() + row * columns, targets.begin() + (row + 1) * columns) == example.target);
+      CHECK(Ids(inputs.begin() + begin, inputs.begin() + begin + columns) == example.input);
+      CHECK(Ids(targets.begin() + begin, targets.begin() + begin + columns) == example.target);
     }
   }
   CHECK(message_of<UsageError>([&] { tasks::SpanCorruption(corpus, rules, 0, 3); }) == "batch_size must be at least 1, not 0");

@@ -26,7 +26,10 @@ void bench_train(const BenchOptions& options) {
   models::Gpt model({}, options.common.seed, dtype);
   optim::AdamW optimizer(model.named_parameters(), {});
   Generator generator(options.common.seed);
-  data::Batch batch{random_integers({options.batch, options.length}, generator, 1, 255), random_integers({options.batch, options.length}, generator, 1, 255), 0};
+  data::Batch batch{random_integers({options.batch, options.length}, generator, 1, 255),
+                    random_integers({options.batch, options.length}, generator, 1, 255),
+                    {},
+                    0};
   std::vector<double> seconds;
   double last_loss = 0;
   for (std::int64_t step = 0; step < options.warmup + options.steps; ++step) {

@@ -103,7 +103,7 @@ Tensor prediction_loss(const Tensor& logits, const Tensor& targets) {
 }
 
 Tensor prediction_loss(models::Gpt& model, const data::Batch& batch) {
-  return prediction_loss(model.forward(batch.inputs), batch.targets);
+  return prediction_loss(model.forward(batch.inputs, batch.lengths), batch.targets);
 }
 
 namespace {

@@ -10,21 +10,22 @@ namespace gradus::data {
 Batch collate(const std::vector<Example>& examples) {
   if (examples.empty()) fail("a batch needs at least one example");
   const std::size_t full = examples[0].input.size();
-  std::size_t used = 1;  // up to the last column in which some row is not pad
-  for (const Example& example : examples) {
-    if (example.input.size() != full || example.target.size() != full) fail("the examples of a batch must have one length");
-    for (std::size_t t = used; t < full; ++t) {
-      if (example.input[t] != 0 || example.target[t] != 0) used = t + 1;
-    }
-  }
-  used = std::min(used, full);
+  Batch batch{
+      .inputs = {}, .targets = {}, .lengths = {}, .counted_tokens = static_cast<std::int64_t>(examples.size() * full)};
   std::vector<std::int64_t> inputs, targets;
   for (const Example& example : examples) {
-    inputs.insert(inputs.end(), example.input.begin(), example.input.begin() + static_cast<std::ptrdiff_t>(used));
-    targets.insert(targets.end(), example.target.begin(), example.target.begin() + static_cast<std::ptrdiff_t>(used));
+    if (example.input.size() != full || example.target.size() != full)
+      fail("the examples of a batch must have one length");
+    std::size_t used = full;
+    while (used > 1 && example.input[used - 1] == 0 && example.target[used - 1] == 0) --used;
+    batch.lengths.push_back(static_cast<std::int64_t>(std::min(used, full)));
+    inputs.insert(inputs.end(), example.input.begin(), example.input.begin() + batch.lengths.back());
+    targets.insert(targets.end(), example.target.begin(), example.target.begin() + batch.lengths.back());
   }
-  const Shape shape{static_cast<std::int64_t>(examples.size()), static_cast<std::int64_t>(used)};
-  return {from_values(shape, inputs), from_values(shape, targets), static_cast<std::int64_t>(examples.size() * full)};
+  const Shape shape{1, static_cast<std::int64_t>(inputs.size())};
+  batch.inputs = from_values(shape, inputs);
+  batch.targets = from_values(shape, targets);
+  return batch;
 }
 
 }  // namespace gradus::data

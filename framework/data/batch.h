@@ -9,9 +9,10 @@
 
 namespace gradus::data {
 
-/// Ids and the ids to predict, (B,T) i64 each.
+/// Ids and the ids to predict, i64 each: (1,N), the sequences one after the other.
 struct Batch {
   Tensor inputs, targets;
+  std::vector<std::int64_t> lengths;  ///< of the sequences; empty: rows (B,T) of one length
   std::int64_t counted_tokens = 0;  ///< what the token-counted schedule counts: padding included
 };
 
@@ -20,8 +21,8 @@ struct Example {
   std::vector<std::int64_t> input, target;
 };
 
-/// Rows of one length as a batch. Trailing columns that are pad everywhere are left out: with a causal mask they change
-/// neither the loss nor a gradient. counted_tokens counts them all the same.
+/// Examples of one length as a batch without padding: what follows the last id and the last target of an example is
+/// left out, as with a causal mask it changes neither the loss nor a gradient. counted_tokens counts it all the same.
 Batch collate(const std::vector<Example>& examples);
 
 /// Batches as a pure function of (epoch, index): resuming needs no more than these two numbers.

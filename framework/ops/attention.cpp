@@ -20,10 +20,25 @@ double score_scale(const Attributes& attributes, const Shape& q) {
 }
 
 cpu::AttentionShape attention_shape(const Shape& q, const Shape& k, const Shape& v, const Attributes& attributes) {
-  return {.batches = q[0], .heads = q[1], .queries = q[2], .keys = k[2], .width = q[3], .value_width = v[3],
-          .causal = attributes.flag("causal"), .scale = score_scale(attributes, q), .dropout = attributes.number("dropout"),
+  std::vector<cpu::AttentionSegment> segments;
+  std::int64_t start = 0;
+  for (const std::int64_t length : attributes.integers("lengths")) {
+    segments.push_back({start, length, start, length});
+    start += length;
+  }
+  if (segments.empty()) segments.push_back({0, q[2], 0, k[2]});
+  return {.batches = q[0],
+          .heads = q[1],
+          .queries = q[2],
+          .keys = k[2],
+          .width = q[3],
+          .value_width = v[3],
+          .causal = attributes.flag("causal"),
+          .scale = score_scale(attributes, q),
+          .dropout = attributes.number("dropout"),
           .seed = static_cast<std::uint64_t>(attributes.integer("seed")),
-          .stream = static_cast<std::uint64_t>(attributes.integer("stream"))};
+          .stream = static_cast<std::uint64_t>(attributes.integer("stream")),
+          .segments = std::move(segments)};
 }
 
 /// An uninitialised (B,H,T,D) whose memory runs (B,T,H,D).
@@ -61,12 +76,15 @@ const OpSpec& attention_op() {
     spec.source = "Vaswani et al. 2017, arXiv:1706.03762, equation 1";
     spec.pitfalls = "A missing 1/sqrt(D); a mask that leaks above the diagonal; dropping scores in place of weights.";
     spec.inputs = {{"q"}, {"k"}, {"v"}};
-    spec.attributes = {{"causal", false, "query i sees the keys j <= i only"},
-                       {"dropout", 0.0, "probability with which a weight is dropped"},
-                       {"seed", std::int64_t{0}, "key of dropout's random words"},
-                       {"stream", std::int64_t{0}, "their stream; weight (b,h,i,j) has the index "
-                                                   "((b H + h) Tq + i) S + j, with S = Tk rounded up to a multiple of 4"},
-                       {"scale", 0.0, "factor of the scores; 0 stands for 1/sqrt(D)"}};
+    spec.attributes = {
+        {"causal", false, "query i of a sequence sees its keys j <= i only"},
+        {"dropout", 0.0, "probability with which a weight is dropped"},
+        {"seed", std::int64_t{0}, "key of dropout's random words"},
+        {"stream", std::int64_t{0},
+         "their stream; weight (b,h,i,j) has the index "
+         "((b H + h) Tq + i) S + j, with S = Tk rounded up to a multiple of 4"},
+        {"scale", 0.0, "factor of the scores; 0 stands for 1/sqrt(D)"},
+        {"lengths", std::vector<std::int64_t>{}, "of sequences that follow each other, each on its own"}};
     spec.infer = [](const OpCall& call) -> std::vector<TensorSpec> {
       call.require_compute_dtype(0);
       for (std::size_t i : {0, 1, 2}) {
@@ -79,6 +97,16 @@ const OpSpec& attention_op() {
       if (q[3] != k[3] || q[3] == 0) call.fail("q and k need the same number of features, at least 1");
       if (k[2] != v[2]) call.fail("{} keys but {} values", k[2], v[2]);
       if (k[2] == 0) call.fail("there are no keys to attend to");
+      const std::vector<std::int64_t>& lengths = call.attributes().integers("lengths");
+      if (!lengths.empty()) {
+        std::int64_t sum = 0;
+        for (const std::int64_t length : lengths) {
+          if (length < 1) call.fail("lengths must be at least 1, not {}", length);
+          sum += length;
+        }
+        if (sum != q[2] || sum != k[2])
+          call.fail("the lengths add up to {}, there are {} queries and {} keys", sum, q[2], k[2]);
+      }
       const double probability = call.number("dropout");
       if (!(probability >= 0 && probability < 1)) call.fail("dropout must be in [0, 1)");
       return {{{q[0], q[1], q[2], v[3]}, call.input(0).dtype()}};
@@ -87,10 +115,13 @@ const OpSpec& attention_op() {
       const Tensor &q = call.input(0), &k = call.input(1), &v = call.input(2);
       const cpu::AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
       Tensor scores = matmul(q, transpose(k)) * s.scale;
-      if (s.causal) {
-        std::vector<double> mask(s.queries * s.keys, 0.0);
-        for (std::int64_t i = 0; i < s.queries; ++i) {
-          for (std::int64_t j = i + 1; j < s.keys; ++j) mask[i * s.keys + j] = -inf;
+      if (s.causal || s.segments.size() > 1) {
+        std::vector<double> mask(s.queries * s.keys, -inf);
+        for (const cpu::AttentionSegment& segment : s.segments) {
+          for (std::int64_t i = 0; i < segment.queries; ++i) {
+            const std::int64_t seen = s.causal ? std::min(segment.keys, i + 1) : segment.keys;
+            std::fill_n(mask.begin() + (segment.first_query + i) * s.keys + segment.first_key, seen, 0.0);
+          }
         }
         scores = scores + from_values({s.queries, s.keys}, mask, q.dtype());
       }
@@ -132,18 +163,36 @@ const OpSpec& attention_op() {
       if (call.needs(1)) call.set_gradient(1, dk);
       if (call.needs(2)) call.set_gradient(2, dv);
     };
-    const auto options = [](bool causal, double dropout = 0, double scale = 0) {
-      return Attributes{{"causal", causal}, {"dropout", dropout}, {"seed", std::int64_t{5}}, {"stream", std::int64_t{3}}, {"scale", scale}};
+    const auto options = [](bool causal, double dropout = 0, double scale = 0, std::vector<std::int64_t> lengths = {}) {
+      return Attributes{{"causal", causal},          {"dropout", dropout}, {"seed", std::int64_t{5}},
+                        {"stream", std::int64_t{3}}, {"scale", scale},     {"lengths", std::move(lengths)}};
     };
     spec.samples = [options](SampleMaker& make) -> std::vector<Sample> {
-      return {{"self", {make.normal({2, 2, 3, 4}), make.normal({2, 2, 3, 4}), make.normal({2, 2, 3, 4})}, options(false)},
-              {"causal", {make.normal({1, 2, 5, 3}), make.normal({1, 2, 5, 3}), make.normal({1, 2, 5, 3})}, options(true)},
-              {"cross", {make.normal({2, 1, 3, 2}), make.normal({2, 1, 5, 2}), make.normal({2, 1, 5, 3})}, options(false)},
-              {"causal, fewer queries", {make.normal({1, 2, 3, 2}), make.normal({1, 2, 5, 2}), make.normal({1, 2, 5, 2})}, options(true)},
-              {"causal, more queries", {make.normal({1, 2, 5, 2}), make.normal({1, 2, 3, 2}), make.normal({1, 2, 3, 2})}, options(true)},
-              {"dropout", {make.normal({2, 2, 5, 3}), make.normal({2, 2, 5, 3}), make.normal({2, 2, 5, 3})}, options(true, 0.3)},
-              {"own scale", {make.normal({1, 1, 3, 2}), make.normal({1, 1, 3, 2}), make.normal({1, 1, 3, 2})}, options(false, 0, 0.7)},
-              {"several tiles", {make.normal({1, 1, 67, 3}), make.normal({1, 1, 71, 3}), make.normal({1, 1, 71, 2})}, options(true, 0.1)}};
+      return {
+          {"self", {make.normal({2, 2, 3, 4}), make.normal({2, 2, 3, 4}), make.normal({2, 2, 3, 4})}, options(false)},
+          {"causal", {make.normal({1, 2, 5, 3}), make.normal({1, 2, 5, 3}), make.normal({1, 2, 5, 3})}, options(true)},
+          {"cross", {make.normal({2, 1, 3, 2}), make.normal({2, 1, 5, 2}), make.normal({2, 1, 5, 3})}, options(false)},
+          {"causal, fewer queries",
+           {make.normal({1, 2, 3, 2}), make.normal({1, 2, 5, 2}), make.normal({1, 2, 5, 2})},
+           options(true)},
+          {"causal, more queries",
+           {make.normal({1, 2, 5, 2}), make.normal({1, 2, 3, 2}), make.normal({1, 2, 3, 2})},
+           options(true)},
+          {"dropout",
+           {make.normal({2, 2, 5, 3}), make.normal({2, 2, 5, 3}), make.normal({2, 2, 5, 3})},
+           options(true, 0.3)},
+          {"own scale",
+           {make.normal({1, 1, 3, 2}), make.normal({1, 1, 3, 2}), make.normal({1, 1, 3, 2})},
+           options(false, 0, 0.7)},
+          {"sequences",
+           {make.normal({1, 2, 9, 2}), make.normal({1, 2, 9, 2}), make.normal({1, 2, 9, 3})},
+           options(true, 0, 0, {3, 1, 5})},
+          {"sequences, all keys",
+           {make.normal({2, 1, 5, 2}), make.normal({2, 1, 5, 2}), make.normal({2, 1, 5, 2})},
+           options(false, 0.3, 0, {2, 3})},
+          {"several tiles",
+           {make.normal({1, 1, 67, 3}), make.normal({1, 1, 71, 3}), make.normal({1, 1, 71, 2})},
+           options(true, 0.1)}};
     };
     spec.edge_samples = [options](SampleMaker& make) -> std::vector<Sample> {
       return {{"one key", {make.normal({1, 1, 3, 2}), make.normal({1, 1, 1, 2}), make.normal({1, 1, 1, 2})}, options(true)},
@@ -154,13 +203,31 @@ const OpSpec& attention_op() {
     };
     spec.error_samples = [options](SampleMaker& make) -> std::vector<ErrorSample> {
       const auto t = [&](std::int64_t b, std::int64_t h, std::int64_t n, std::int64_t d) { return make.normal({b, h, n, d}); };
-      return {{"features", {t(1, 2, 3, 4), t(1, 2, 3, 5), t(1, 2, 3, 4)}, options(false), "q and k need the same number of features"},
-              {"heads", {t(1, 2, 3, 4), t(1, 3, 3, 4), t(1, 3, 3, 4)}, options(false), "numbers of heads differ: q (1,2,3,4) f64 cpu"},
-              {"batches", {t(1, 2, 3, 4), t(2, 2, 3, 4), t(2, 2, 3, 4)}, options(false), "batch sizes differ"},
-              {"values", {t(1, 2, 3, 4), t(1, 2, 3, 4), t(1, 2, 5, 4)}, options(false), "3 keys but 5 values"},
-              {"no keys", {t(1, 2, 3, 4), t(1, 2, 0, 4), t(1, 2, 0, 4)}, options(false), "there are no keys to attend to"},
-              {"dropout", {t(1, 1, 2, 2), t(1, 1, 2, 2), t(1, 1, 2, 2)}, options(false, 1.5), "dropout must be in [0, 1)"},
-              {"rank", {make.normal({2, 3, 4}), t(1, 2, 3, 4), t(1, 2, 3, 4)}, options(false), "q must have 4 axes, not 3"}};
+      return {
+          {"features",
+           {t(1, 2, 3, 4), t(1, 2, 3, 5), t(1, 2, 3, 4)},
+           options(false),
+           "q and k need the same number of features"},
+          {"heads",
+           {t(1, 2, 3, 4), t(1, 3, 3, 4), t(1, 3, 3, 4)},
+           options(false),
+           "numbers of heads differ: q (1,2,3,4) f64 cpu"},
+          {"batches", {t(1, 2, 3, 4), t(2, 2, 3, 4), t(2, 2, 3, 4)}, options(false), "batch sizes differ"},
+          {"values", {t(1, 2, 3, 4), t(1, 2, 3, 4), t(1, 2, 5, 4)}, options(false), "3 keys but 5 values"},
+          {"no keys", {t(1, 2, 3, 4), t(1, 2, 0, 4), t(1, 2, 0, 4)}, options(false), "there are no keys to attend to"},
+          {"dropout", {t(1, 1, 2, 2), t(1, 1, 2, 2), t(1, 1, 2, 2)}, options(false, 1.5), "dropout must be in [0, 1)"},
+          {"lengths",
+           {t(1, 1, 3, 2), t(1, 1, 3, 2), t(1, 1, 3, 2)},
+           options(false, 0, 0, {1, 3}),
+           "the lengths add up to 4, there are 3 queries and 3 keys"},
+          {"no length",
+           {t(1, 1, 3, 2), t(1, 1, 3, 2), t(1, 1, 3, 2)},
+           options(false, 0, 0, {3, 0}),
+           "lengths must be at least 1, not 0"},
+          {"rank",
+           {make.normal({2, 3, 4}), t(1, 2, 3, 4), t(1, 2, 3, 4)},
+           options(false),
+           "q must have 4 axes, not 3"}};
     };
     spec.error_model.roundings = [](const OpCall& call) {
       return call.input(1).shape()[2] + 2.0 * call.input(0).shape()[3] + 16;
@@ -176,7 +243,10 @@ const OpSpec& attention_op() {
     };
     spec.cost = [](const OpCall& call) -> Cost {
       const Shape &q = call.input(0).shape(), &v = call.input(2).shape();
-      const double pairs = double(q[0]) * q[1] * q[2] * v[2] * (call.flag("causal") ? 0.5 : 1);
+      double pairs = 0;
+      for (const double length : call.attributes().integers("lengths")) pairs += length * length;
+      if (pairs == 0) pairs = double(q[2]) * v[2];
+      pairs *= double(q[0]) * q[1] * (call.flag("causal") ? 0.5 : 1);
       return {pairs * 2 * (q[3] + v[3]),
               double(size_in_bytes(call.input(0).dtype())) * (2 * call.input(0).numel() + call.input(1).numel() + call.input(2).numel())};
     };
@@ -187,7 +257,12 @@ const OpSpec& attention_op() {
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, SourceLocation where) {
   return apply(attention_op(), {q, k, v},
-               {{"causal", options.causal}, {"dropout", options.dropout}, {"seed", options.seed}, {"stream", options.stream}, {"scale", options.scale}},
+               {{"causal", options.causal},
+                {"dropout", options.dropout},
+                {"seed", options.seed},
+                {"stream", options.stream},
+                {"scale", options.scale},
+                {"lengths", options.lengths}},
                where)[0];
 }
 

@@ -21,12 +21,12 @@ CausalSelfAttention::CausalSelfAttention(std::int64_t width, std::int64_t heads,
   register_module("proj", projection_);
 }
 
-Tensor CausalSelfAttention::forward(const Tensor& x) const {
+Tensor CausalSelfAttention::forward(const Tensor& x, const Lengths& lengths) const {
   const std::int64_t batch = x.size(0), length = x.size(1), width = x.size(2);
   const auto split_heads = [&](const Tensor& y) {  // (B,T,C) -> (B,H,T,C/H)
     return permute(reshape(y, {batch, length, heads_, width / heads_}), {0, 2, 1, 3});
   };
-  AttentionOptions options{.causal = true};
+  AttentionOptions options{.causal = true, .lengths = lengths};
   if (is_training() && attention_dropout_ > 0) {
     options.dropout = attention_dropout_;
     options.seed = static_cast<std::int64_t>(generator_->seed());
@@ -59,8 +59,8 @@ Block::Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, 
   register_module("mlp", feed_forward_);
 }
 
-Tensor Block::forward(const Tensor& x) const {
-  const Tensor attended = x + run(attention_, run(norm1_, x));
+Tensor Block::forward(const Tensor& x, const Lengths& lengths) const {
+  const Tensor attended = x + run(attention_, run(norm1_, x), lengths);
   return attended + run(feed_forward_, run(norm2_, attended));
 }
 

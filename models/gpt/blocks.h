@@ -10,12 +10,15 @@ struct DropoutRates {
   double embedding = 0.1, residual = 0.1, attention = 0.1;
 };
 
-/// Multi-head self-attention in which position t sees the positions up to t. x (B,T,C) -> (B,T,C).
+/// Lengths of the sequences that follow each other in a row without padding; none: the row is one sequence.
+using Lengths = std::vector<std::int64_t>;
+
+/// Multi-head self-attention in which position t of a sequence sees its positions up to t. x (B,T,C) -> (B,T,C).
 class CausalSelfAttention : public nn::Module {
  public:
   CausalSelfAttention(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer,
                       Generator& generator);
-  Tensor forward(const Tensor& x) const;
+  Tensor forward(const Tensor& x, const Lengths& lengths = {}) const;
 
  private:
   nn::Linear key_, query_, value_, projection_;
@@ -40,7 +43,7 @@ class FeedForward : public nn::Module {
 class Block : public nn::Module {
  public:
   Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator);
-  Tensor forward(const Tensor& x) const;
+  Tensor forward(const Tensor& x, const Lengths& lengths = {}) const;
 
  private:
   nn::LayerNorm norm1_, norm2_;

@@ -75,12 +75,24 @@ Gpt::Gpt(const GptConfig& config, std::uint64_t seed, DType dtype)
   register_module("head", head_);
 }
 
-Tensor Gpt::forward(const Tensor& ids) const {
+Tensor Gpt::positions(const Lengths& lengths) const {
+  for (const std::int64_t length : lengths) {
+    if (length > config_.block_size)
+      fail("gpt: a sequence of {} characters is longer than the model's {}", length, config_.block_size);
+  }
+  if (lengths.size() == 1) return slice(position_, 1, 0, lengths[0]);
+  std::vector<std::int64_t> places;
+  for (const std::int64_t length : lengths) {
+    for (std::int64_t place = 0; place < length; ++place) places.push_back(place);
+  }
+  const Tensor table = reshape(position_, {config_.block_size, config_.width});
+  return embedding(table, from_values({1, static_cast<std::int64_t>(places.size())}, places));
+}
+
+Tensor Gpt::forward(const Tensor& ids, const Lengths& lengths) const {
   if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", to_string(ids.shape()));
-  const std::int64_t length = ids.size(1);
-  if (length > config_.block_size) fail("gpt: a sequence of {} characters is longer than the model's {}", length, config_.block_size);
-  Tensor x = run(dropout_, run(token_, ids) + slice(position_, 1, 0, length));
-  for (const auto& block : blocks_) x = run(*block, x);
+  Tensor x = run(dropout_, run(token_, ids) + positions(lengths.empty() ? Lengths{ids.size(1)} : lengths));
+  for (const auto& block : blocks_) x = run(*block, x, lengths);
   return run(head_, run(norm_, x));
 }
 

@@ -31,14 +31,18 @@ class Gpt : public nn::Module {
   /// Initial values are functions of `seed`; the dropout masks of a run follow from it as well.
   Gpt(const GptConfig& config, std::uint64_t seed, DType dtype = DType::f32);
 
-  /// ids (B,T) i64 with T <= block_size -> logits (B,T,vocabulary_size).
-  Tensor forward(const Tensor& ids) const;
+  /// ids (B,T) i64 with T <= block_size -> logits (B,T,vocabulary_size). With `lengths`, each row holds sequences of
+  /// these lengths one after the other, every one as if it stood alone: ragged batches as ids (1,N), without padding.
+  Tensor forward(const Tensor& ids, const Lengths& lengths = {}) const;
 
   const GptConfig& config() const { return config_; }
   /// Source of the dropout streams; its state belongs into checkpoints.
   Generator& generator() { return generator_; }
 
  private:
+  /// Position vectors of sequences that follow each other, (1,N,width).
+  Tensor positions(const Lengths& lengths) const;
+
   GptConfig config_;
   mutable Generator generator_;
   nn::Initializer initializer_;

@@ -22,11 +22,11 @@ T* scratch(int slot, std::int64_t count) {
   return buffers[slot].data();
 }
 
-/// Keys that the queries first..first+rows-1 can see.
-std::int64_t visible_keys(const AttentionShape& s, std::int64_t first, std::int64_t rows) {
-  return s.causal ? std::min(s.keys, first + rows) : s.keys;
+/// Keys of the segment that its queries first..first+rows-1 can see.
+std::int64_t visible_keys(const AttentionShape& s, const AttentionSegment& segment, std::int64_t first,
+                          std::int64_t rows) {
+  return s.causal ? std::min(segment.keys, first + rows) : segment.keys;
 }
-std::int64_t visible_keys(const AttentionShape& s, std::int64_t query) { return visible_keys(s, query, 1); }
 
 /// x[0..n) becomes e^(x - peak) / sum; returns peak + ln sum.
 template <class T>
@@ -45,11 +45,30 @@ T softmax_in_place(T* x, std::int64_t n) {
   return peak + std::log(sum);
 }
 
-/// The words that decide over the first n weights of row (pair, query).
-const std::uint32_t* row_words(const AttentionShape& s, std::int64_t pair, std::int64_t query, std::int64_t n) {
-  std::uint32_t* words = scratch<std::uint32_t>(0, s.word_stride());
-  random_words(s.seed, s.stream, (pair * s.queries + query) * s.word_stride(), n, words);
-  return words;
+/// The words that decide over the first n weights of a segment's query. Philox gives them in fours.
+const std::uint32_t* row_words(const AttentionShape& s, const AttentionSegment& segment, std::int64_t pair,
+                               std::int64_t query, std::int64_t n) {
+  const std::int64_t skipped = segment.first_key % 4, row = pair * s.queries + segment.first_query + query;
+  std::uint32_t* words = scratch<std::uint32_t>(0, segment.keys + 8);
+  random_words(s.seed, s.stream, row * s.word_stride() + segment.first_key - skipped, n + skipped, words);
+  return words + skipped;
+}
+
+/// Work of one segment under one head, on average.
+std::int64_t work_of(const AttentionShape& s) {
+  std::int64_t pairs = 0;
+  for (const AttentionSegment& segment : s.segments) pairs += segment.queries * segment.keys;
+  return pairs * (s.width + s.value_width + 16) / 8 /
+         std::max<std::int64_t>(1, static_cast<std::int64_t>(s.segments.size()));
+}
+
+/// Calls body(pair, segment) for every head of every batch and every segment, in parallel.
+template <class Body>
+void for_each_segment(const AttentionShape& s, Body&& body) {
+  const auto count = static_cast<std::int64_t>(s.segments.size());
+  parallel_for(s.batches * s.heads * count, 1, work_of(s), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) body(item / count, s.segments[item % count]);
+  });
 }
 
 template <class View>
@@ -63,27 +82,28 @@ template <class T>
 void attention_forward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, HeadView<T> v, MutableHeadView<T> out, T* log_sums) {
   const std::uint32_t threshold = dropout_threshold(s.dropout);
   const T keep_scale = T(1 / (1 - s.dropout));
-  parallel_for(s.batches * s.heads, 1, s.queries * s.keys * (s.width + s.value_width + 16) / 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t pair = begin; pair < end; ++pair) {
-      for (std::int64_t first = 0; first < s.queries; first += tile_rows) {
-        const std::int64_t rows = std::min(tile_rows, s.queries - first), keys = visible_keys(s, first, rows);
-        T* weights = scratch<T>(1, tile_rows * s.keys);  // (rows, keys)
-        gemm_on_this_thread<T>(rows, keys, s.width, T(s.scale), {at(q, s, pair, first), q.row_stride},
-                               {at(k, s, pair, 0), k.row_stride, true}, T(0), weights, keys);
-        for (std::int64_t i = 0; i < rows; ++i) {
-          T* row = weights + i * keys;
-          const std::int64_t seen = visible_keys(s, first + i);
-          log_sums[pair * s.queries + first + i] = softmax_in_place(row, seen);
-          std::fill(row + seen, row + keys, T(0));
-          if (s.dropout > 0) {
-            const std::uint32_t* words = row_words(s, pair, first + i, seen);
+  for_each_segment(s, [&](std::int64_t pair, const AttentionSegment& segment) {
+    for (std::int64_t first = 0; first < segment.queries; first += tile_rows) {
+      const std::int64_t rows = std::min(tile_rows, segment.queries - first),
+                         keys = visible_keys(s, segment, first, rows);
+      const std::int64_t query = segment.first_query + first;
+      T* weights = scratch<T>(1, tile_rows * segment.keys);  // (rows, keys)
+      gemm_on_this_thread<T>(rows, keys, s.width, T(s.scale), {at(q, s, pair, query), q.row_stride},
+                             {at(k, s, pair, segment.first_key), k.row_stride, true}, T(0), weights, keys);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        T* row = weights + i * keys;
+        const std::int64_t seen = visible_keys(s, segment, first + i, 1);
+        log_sums[pair * s.queries + query + i] = softmax_in_place(row, seen);
+        std::fill(row + seen, row + keys, T(0));
+        if (s.dropout > 0) {
+          const std::uint32_t* words = row_words(s, segment, pair, first + i, seen);
 #pragma omp simd
-            for (std::int64_t j = 0; j < seen; ++j) row[j] *= words[j] < threshold ? T(0) : keep_scale;
-          }
+          for (std::int64_t j = 0; j < seen; ++j) row[j] *= words[j] < threshold ? T(0) : keep_scale;
         }
-        gemm_on_this_thread<T>(rows, s.value_width, keys, T(1), {weights, keys}, {at(v, s, pair, 0), v.row_stride}, T(0),
-                               at(out, s, pair, first), out.row_stride);
       }
+      gemm_on_this_thread<T>(rows, s.value_width, keys, T(1), {weights, keys},
+                             {at(v, s, pair, segment.first_key), v.row_stride}, T(0), at(out, s, pair, query),
+                             out.row_stride);
     }
   });
 }
@@ -93,59 +113,62 @@ void attention_backward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, H
                         MutableHeadView<T> dq, MutableHeadView<T> dk, MutableHeadView<T> dv) {
   const std::uint32_t threshold = dropout_threshold(s.dropout);
   const T keep_scale = T(1 / (1 - s.dropout));
-  parallel_for(s.batches * s.heads, 1, s.queries * s.keys * (s.width + s.value_width + 16) / 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t pair = begin; pair < end; ++pair) {
-      for (std::int64_t j = 0; j < s.keys; ++j) {  // keys that no query sees get zeros
-        std::fill_n(at(dk, s, pair, j), s.width, T(0));
-        std::fill_n(at(dv, s, pair, j), s.value_width, T(0));
-      }
-      for (std::int64_t first = 0; first < s.queries; first += tile_rows) {
-        const std::int64_t rows = std::min(tile_rows, s.queries - first), keys = visible_keys(s, first, rows);
-        T* weights = scratch<T>(1, tile_rows * s.keys);   // (rows, keys): p, then p times the dropout factors
-        T* gradient = scratch<T>(2, tile_rows * s.keys);  // (rows, keys): dL/dp, then dL/ds
-        gemm_on_this_thread<T>(rows, keys, s.width, T(s.scale), {at(q, s, pair, first), q.row_stride},
-                               {at(k, s, pair, 0), k.row_stride, true}, T(0), weights, keys);
-        gemm_on_this_thread<T>(rows, keys, s.value_width, T(1), {at(g, s, pair, first), g.row_stride},
-                               {at(v, s, pair, 0), v.row_stride, true}, T(0), gradient, keys);
-        for (std::int64_t i = 0; i < rows; ++i) {
-          T* p = weights + i * keys;
-          T* ds = gradient + i * keys;
-          const std::int64_t seen = visible_keys(s, first + i);
-          const T log_sum = log_sums[pair * s.queries + first + i];
-          const std::uint32_t* words = s.dropout > 0 ? row_words(s, pair, first + i, seen) : nullptr;
-          T dot = 0;  // sum over j of p dL/dp
-          if (words) {
+  for_each_segment(s, [&](std::int64_t pair, const AttentionSegment& segment) {
+    for (std::int64_t j = 0; j < segment.keys; ++j) {  // keys that no query sees get zeros
+      std::fill_n(at(dk, s, pair, segment.first_key + j), s.width, T(0));
+      std::fill_n(at(dv, s, pair, segment.first_key + j), s.value_width, T(0));
+    }
+    for (std::int64_t first = 0; first < segment.queries; first += tile_rows) {
+      const std::int64_t rows = std::min(tile_rows, segment.queries - first),
+                         keys = visible_keys(s, segment, first, rows);
+      const std::int64_t query = segment.first_query + first;
+      T* weights = scratch<T>(1, tile_rows * segment.keys);   // (rows, keys): p, then p times the dropout factors
+      T* gradient = scratch<T>(2, tile_rows * segment.keys);  // (rows, keys): dL/dp, then dL/ds
+      gemm_on_this_thread<T>(rows, keys, s.width, T(s.scale), {at(q, s, pair, query), q.row_stride},
+                             {at(k, s, pair, segment.first_key), k.row_stride, true}, T(0), weights, keys);
+      gemm_on_this_thread<T>(rows, keys, s.value_width, T(1), {at(g, s, pair, query), g.row_stride},
+                             {at(v, s, pair, segment.first_key), v.row_stride, true}, T(0), gradient, keys);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        T* p = weights + i * keys;
+        T* ds = gradient + i * keys;
+        const std::int64_t seen = visible_keys(s, segment, first + i, 1);
+        const T log_sum = log_sums[pair * s.queries + query + i];
+        const std::uint32_t* words = s.dropout > 0 ? row_words(s, segment, pair, first + i, seen) : nullptr;
+        T dot = 0;  // sum over j of p dL/dp
+        if (words) {
 #pragma omp simd reduction(+ : dot)
-            for (std::int64_t j = 0; j < seen; ++j) {
-              const T factor = words[j] < threshold ? T(0) : keep_scale;
-              p[j] = functions::exp(p[j] - log_sum);
-              ds[j] *= factor;
-              dot += p[j] * ds[j];
-            }
-#pragma omp simd
-            for (std::int64_t j = 0; j < seen; ++j) {
-              ds[j] = p[j] * (ds[j] - dot);
-              p[j] *= words[j] < threshold ? T(0) : keep_scale;
-            }
-          } else {
-#pragma omp simd reduction(+ : dot)
-            for (std::int64_t j = 0; j < seen; ++j) {
-              p[j] = functions::exp(p[j] - log_sum);
-              dot += p[j] * ds[j];
-            }
-#pragma omp simd
-            for (std::int64_t j = 0; j < seen; ++j) ds[j] = p[j] * (ds[j] - dot);
+          for (std::int64_t j = 0; j < seen; ++j) {
+            const T factor = words[j] < threshold ? T(0) : keep_scale;
+            p[j] = functions::exp(p[j] - log_sum);
+            ds[j] *= factor;
+            dot += p[j] * ds[j];
           }
-          std::fill(p + seen, p + keys, T(0));
-          std::fill(ds + seen, ds + keys, T(0));
+#pragma omp simd
+          for (std::int64_t j = 0; j < seen; ++j) {
+            ds[j] = p[j] * (ds[j] - dot);
+            p[j] *= words[j] < threshold ? T(0) : keep_scale;
+          }
+        } else {
+#pragma omp simd reduction(+ : dot)
+          for (std::int64_t j = 0; j < seen; ++j) {
+            p[j] = functions::exp(p[j] - log_sum);
+            dot += p[j] * ds[j];
+          }
+#pragma omp simd
+          for (std::int64_t j = 0; j < seen; ++j) ds[j] = p[j] * (ds[j] - dot);
         }
-        gemm_on_this_thread<T>(rows, s.width, keys, T(s.scale), {gradient, keys}, {at(k, s, pair, 0), k.row_stride}, T(0),
-                               at(dq, s, pair, first), dq.row_stride);
-        gemm_on_this_thread<T>(keys, s.width, rows, T(s.scale), {gradient, keys, true}, {at(q, s, pair, first), q.row_stride}, T(1),
-                               at(dk, s, pair, 0), dk.row_stride);
-        gemm_on_this_thread<T>(keys, s.value_width, rows, T(1), {weights, keys, true}, {at(g, s, pair, first), g.row_stride}, T(1),
-                               at(dv, s, pair, 0), dv.row_stride);
+        std::fill(p + seen, p + keys, T(0));
+        std::fill(ds + seen, ds + keys, T(0));
       }
+      gemm_on_this_thread<T>(rows, s.width, keys, T(s.scale), {gradient, keys},
+                             {at(k, s, pair, segment.first_key), k.row_stride}, T(0), at(dq, s, pair, query),
+                             dq.row_stride);
+      gemm_on_this_thread<T>(keys, s.width, rows, T(s.scale), {gradient, keys, true},
+                             {at(q, s, pair, query), q.row_stride}, T(1), at(dk, s, pair, segment.first_key),
+                             dk.row_stride);
+      gemm_on_this_thread<T>(keys, s.value_width, rows, T(1), {weights, keys, true},
+                             {at(g, s, pair, query), g.row_stride}, T(1), at(dv, s, pair, segment.first_key),
+                             dv.row_stride);
     }
   });
 }

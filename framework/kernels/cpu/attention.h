@@ -1,17 +1,24 @@
-// Fused attention: one (batch, head) pair is one piece of work; its scores live in a tile that fits the cache and are
-// never written to memory. Shapes: q (B,H,Tq,D), k (B,H,Tk,D), v (B,H,Tk,E), out (B,H,Tq,E), log_sums (B,H,Tq).
+// Fused attention: one sequence under one head is one piece of work; its scores live in a tile that fits the cache and
+// are never written to memory. Shapes: q (B,H,Tq,D), k (B,H,Tk,D), v (B,H,Tk,E), out (B,H,Tq,E), log_sums (B,H,Tq).
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace gradus::cpu {
 
+/// A sequence: its queries attend to its own keys only.
+struct AttentionSegment {
+  std::int64_t first_query, queries, first_key, keys;
+};
+
 struct AttentionShape {
   std::int64_t batches, heads, queries, keys, width, value_width;
-  bool causal;     ///< query i sees the keys j <= i
+  bool causal;     ///< query i of a sequence sees its keys j <= i
   double scale;    ///< factor of the scores
   double dropout;  ///< probability of a dropped weight
   std::uint64_t seed, stream;
+  std::vector<AttentionSegment> segments;  ///< the same for every batch and head; together all queries and keys
 
   /// Random words set aside for one row of weights: whole Philox blocks.
   std::int64_t word_stride() const { return (keys + 3) / 4 * 4; }
