@@ -271,7 +271,7 @@ TEST_CASE("the checker rejects every bug, and names nearly every cause") {
       CHECK(seen.rejected);
       CHECK(seen.rejected_when_small);
       CHECK_MESSAGE(seen.answer != Answer::wrong, seen.hint->sentence);
-      if (seen.hint) CHECK(seen.hint->share > 0.99);
+      if (seen.hint && seen.hint->share) CHECK(*seen.hint->share > 0.99);
       ++count[seen.answer];
     }
     CHECK(count[Answer::precise] >= 0.95 * sightings.size());

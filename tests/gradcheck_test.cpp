@@ -77,6 +77,27 @@ Subject bumps(std::function<void(double*)> damage) {
   return subject;
 }
 
+/// y = f(x) element by element, with the gradient slope(x) that its author claims, for inputs of any layout.
+Subject by_element(const std::string& name, std::function<double(double)> f, std::function<double(double)> slope) {
+  Subject subject;
+  subject.name = name;
+  subject.inputs = {"x"};
+  subject.outputs = {"y"};
+  subject.differentiable = {true};
+  subject.forward = [f](const Tensors& inputs) {
+    std::vector<double> y = inputs[0].to_vector<double>();
+    for (double& value : y) value = f(value);
+    return Tensors{from_values(inputs[0].shape(), y, DType::f64)};
+  };
+  subject.backward = [slope](const Tensors& inputs, const Tensors& cotangents) {
+    std::vector<double> gradient = inputs[0].to_vector<double>();
+    const std::vector<double> upstream = cotangents[0].to_vector<double>();
+    for (std::size_t e = 0; e < gradient.size(); ++e) gradient[e] = upstream[e] * slope(gradient[e]);
+    return Tensors{from_values(inputs[0].shape(), gradient, DType::f64)};
+  };
+  return subject;
+}
+
 Tensor normal(const Shape& shape, std::uint64_t seed = 3) {
   Generator generator(seed);
   return random_normal(shape, generator, DType::f64);
@@ -119,7 +140,7 @@ TEST_CASE("one wrong element of a hundred thousand is found and named") {
   REQUIRE(report.inputs[0].elements.size() == 1);
   CHECK(report.inputs[0].elements[0].element == wrong);
   CHECK(has(to_text(report), "[77,777]"));
-  CHECK(report.evaluations < 400);  // a few for each halving, not one for each element
+  CHECK(report.evaluations < 500);  // a few for each halving, not one for each element
   CHECK(check(bumps([](double*) {}), {normal({100, 1000})}).verdict == Verdict::agree);
 }
 
@@ -197,6 +218,105 @@ TEST_CASE("on a kink every slope between the two sides is accepted, and no other
     CHECK(report.verdict == verdict);
     CHECK(report.inputs[0].subgradients == (verdict == Verdict::agree ? 1 : 0));
   }
+}
+
+TEST_CASE("kinks of functions that report no branches") {
+  Subject subject = by_element(
+      "ramp", [](double x) { return x > 0 ? x : 0; }, [](double x) { return double(x > 0); });
+  const Tensor at_kink = from_values({3}, std::vector<double>{-1, 0, 2}, DType::f64);
+  for (const auto& [slope, verdict] : {std::pair{0.0, Verdict::agree},
+                                       {0.5, Verdict::agree},
+                                       {1.0, Verdict::agree},
+                                       {1.1, Verdict::disagree},
+                                       {-0.1, Verdict::disagree}}) {
+    CAPTURE(slope);
+    subject.backward = [slope = slope](const Tensors&, const Tensors& cotangents) {
+      return Tensors{cotangents[0] * from_values({3}, std::vector<double>{0, slope, 1}, DType::f64)};
+    };
+    CHECK(check(subject, {at_kink}).verdict == verdict);
+  }
+}
+
+TEST_CASE("doubt is not lost: in large inputs, and beside a kink") {
+  const auto far_up = [](double x) { return x > 10 ? std::tanh(x) + 1e6 : x > 0 ? x : 0; };
+  const Subject subject = by_element("far up", far_up, [](double x) { return x > 10 ? 1e-12 : double(x > 0); });
+  CHECK(check(subject, {full({3}, 17, DType::f64)}).verdict == Verdict::cannot_tell);
+  CHECK(check(subject, {full({300}, 17, DType::f64)}).verdict == Verdict::cannot_tell);
+  CHECK(check(subject, {from_values({2}, std::vector<double>{0, 17}, DType::f64)}).verdict != Verdict::agree);
+}
+
+TEST_CASE("a forward that gives NaN is never agreed with") {
+  const Subject subject = by_element(
+      "nothing", [](double x) { return x > 0 ? std::nan("") : x; }, [](double x) { return double(!(x > 0)); });
+  const CheckReport report = check(subject, {from_values({3}, std::vector<double>{-1, 1, -2}, DType::f64)});
+  CHECK(report.verdict == Verdict::cannot_tell);
+  CHECK(has(to_text(report), "forward gives NaN for the output 'y' at [1]"));
+}
+
+TEST_CASE("second order of f32 inputs is checked, in f64") {
+  SampleMaker make(6);
+  Sample sample = find_op("tanh").samples(make)[0];
+  sample.inputs = in_dtype(sample.inputs, DType::f32);
+  const CheckReport report = check(find_op("tanh"), sample, {}, 2);
+  CHECK(report.verdict == Verdict::agree);
+  CHECK(report.mutants() > 0);
+}
+
+TEST_CASE("broken promises that a second call would not show") {
+  const auto cause_of = [](const Subject& subject) {
+    const CheckReport report = check(subject, {normal({3, 4})});
+    CHECK(report.verdict == Verdict::disagree);
+    return report.hint ? report.hint->cause : Cause::unknown;
+  };
+  const Subject right = by_element(
+      "ramp", [](double x) { return x > 0 ? x : 0; }, [](double x) { return double(x > 0); });
+  CHECK(check(right, {normal({3, 4})}).verdict == Verdict::agree);
+
+  Subject clamps_its_input = right;
+  clamps_its_input.forward = [](const Tensors& inputs) {
+    double* x = inputs[0].mutable_data<double>();
+    for (std::int64_t e = 0; e < inputs[0].numel(); ++e) x[e] = std::max(x[e], 0.0);
+    return Tensors{from_values(inputs[0].shape(), inputs[0].to_vector<double>(), DType::f64)};
+  };
+  CHECK(cause_of(clamps_its_input) == Cause::modifies_input);
+
+  Subject masks_upstream = right;
+  masks_upstream.backward = [](const Tensors& inputs, const Tensors& cotangents) {
+    const std::vector<double> x = inputs[0].to_vector<double>();
+    double* upstream = cotangents[0].mutable_data<double>();
+    for (std::size_t e = 0; e < x.size(); ++e) upstream[e] *= x[e] > 0;
+    return Tensors{from_values(inputs[0].shape(), cotangents[0].to_vector<double>(), DType::f64)};
+  };
+  CHECK(cause_of(masks_upstream) == Cause::modifies_input);
+
+  Subject divides_by_norm = right;
+  divides_by_norm.backward = [right](const Tensors& inputs, const Tensors& cotangents) {
+    double norm = 0;
+    for (const double value : cotangents[0].to_vector<double>()) norm += value * value;
+    return Tensors{right.backward(inputs, cotangents)[0] * (norm / norm)};
+  };
+  CHECK(cause_of(divides_by_norm) == Cause::not_linear);
+
+  Subject ignores_strides = right;
+  ignores_strides.forward = [](const Tensors& inputs) {
+    const double* x = inputs[0].data<double>();
+    std::vector<double> y(static_cast<std::size_t>(inputs[0].numel()));
+    for (std::size_t e = 0; e < y.size(); ++e) y[e] = std::max(x[e], 0.0);
+    return Tensors{from_values(inputs[0].shape(), y, DType::f64)};
+  };
+  CHECK(cause_of(ignores_strides) == Cause::memory_layout);
+}
+
+TEST_CASE("no cause is named from elements about which nothing is known") {
+  const auto root = [](double x) { return std::sqrt(x); };
+  const auto slope = [](double x) { return 0.5 / std::sqrt(x); };
+  const Tensor with_zero = from_values({6}, std::vector<double>{0.5, 0, 1, 2, 3, 4}, DType::f64);
+  const CheckReport seven = check(by_element("root", root, [&](double x) { return 7.3 * slope(x); }), {with_zero});
+  CHECK(seven.verdict == Verdict::disagree);
+  CHECK((!seven.hint || !has(seven.hint->sentence, "1/")));
+  const CheckReport nonsense = check(by_element("root", root, [&](double x) { return slope(x) + x * x; }), {with_zero});
+  CHECK(nonsense.verdict == Verdict::disagree);
+  CHECK((!nonsense.hint || nonsense.hint->cause != Cause::wrong_order));
 }
 
 TEST_CASE("ops report the branch they take, while somebody asks") {

@@ -75,6 +75,7 @@ void interrupt_and_resume(const std::string& command, const std::string& undistu
   Program program(world(), gradus_command(words(line + "--threads 1")));
   REQUIRE(reaches_step(program, "stopped.jsonl", total / 3));
   program.send(signal);
+  if (signal == SIGHUP) sleep_milliseconds(1), program.send(signal);  // as a closing terminal does
   const Outcome outcome = program.wait();
   CHECK(outcome.status == 128 + signal);
   CHECK(outcome.err.find("stopping: the step is finished and saved first") != std::string::npos);

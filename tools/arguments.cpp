@@ -137,7 +137,7 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
   }
   for (std::size_t i = used; i < given.size(); ++i) {
     const CLI::Option* option = given[i].starts_with("--") ? app->get_option_no_throw(given[i]) : nullptr;
-    if (option && option->get_items_expected_min() > 0 && i + 1 < given.size() &&
+    if (option && option->get_items_expected_min() > 0 && i + 1 < given.size() && given[i + 1].starts_with("-") &&
         app->get_option_no_throw(given[i + 1])) {
       fail<UsageError>("{} needs a value, and '{}' after it is an option; write {}={} if it is meant", given[i],
                        given[i + 1], given[i], given[i + 1]);

@@ -22,6 +22,8 @@ testing::CheckOptions GradcheckRequest::check_options() const {
   return options;
 }
 
+std::string GradcheckRequest::mode_flag() const { return mode == "auto" ? "" : " --mode " + mode; }
+
 namespace {
 
 const OpSpec& built_in_op(const std::string& name) {
@@ -33,10 +35,14 @@ const OpSpec& built_in_op(const std::string& name) {
   fail<UsageError>("there is no op '{}'{}; --list shows them all", name, did_you_mean(name, names));
 }
 
+void require_gradient(const OpSpec& spec) {
+  if (!spec.is_differentiable()) fail<UsageError>("[{}] has no gradient to check", spec.name);
+}
+
 /// The gradient alone, on some samples or on inputs of the user's own.
 void check_gradient(const GradcheckRequest& request, GradcheckSession& session) {
   const OpSpec& spec = built_in_op(request.op);
-  if (!spec.is_differentiable()) fail<UsageError>("[{}] has no gradient to check", spec.name);
+  require_gradient(spec);
   std::vector<Sample> samples;
   if (request.inputs.empty()) {
     SampleMaker make(request.seed);
@@ -60,6 +66,7 @@ void check_gradient(const GradcheckRequest& request, GradcheckSession& session) 
         for (const std::string& input : request.inputs) report.rerun += " --input " + quoted(input);
         for (const std::string& attribute : request.attributes) report.rerun += " --attr " + quoted(attribute);
       }
+      report.rerun += request.mode_flag();
       session.add(report);
     }
   }
@@ -79,6 +86,7 @@ void check_records(const GradcheckRequest& request, GradcheckSession& session) {
 }
 
 void sweep_ops(const GradcheckRequest& request, GradcheckSession& session) {
+  if (!request.all) require_gradient(built_in_op(request.op));
   for (const OpSpec* spec : request.all ? all_ops() : std::vector{&built_in_op(request.op)}) {
     if (spec->samples && spec->is_differentiable())
       session.add(testing::sweep(*spec, static_cast<int>(request.repeat), request.check_options()));
@@ -101,11 +109,18 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
   only_with("--order", of_op, "--op");
   only_with("--tiny", !request.model.empty(), "--model");
   only_with("--repeat", of_op || request.all, "--op or --all");
+  only_with("--explain", of_op || of_library || !request.model.empty(), "--op, --model or --lib");
+  const bool checks = !request.list && !request.zoo && request.new_op.empty();
+  for (const char* flag : {"--json", "--junit", "--mutants", "--strict", "--mode"}) only_with(flag, checks, "a check");
+  for (const char* flag : {"--input", "--sample", "--order", "--explain"}) {
+    if (command.count("--repeat") > 0 && command.count(flag) > 0)
+      fail<UsageError>("--repeat and {} contradict each other", flag);
+  }
   if (of_op && !request.attributes.empty() && request.inputs.empty())
     fail<UsageError>("--attr goes with --input: the samples have attributes of their own");
   if (!request.sample.empty() && !request.inputs.empty())
     fail<UsageError>("--sample and --input contradict each other");
-  if (request.repeat < 0 || request.repeat > 1000000)
+  if (command.count("--repeat") > 0 && (request.repeat < 1 || request.repeat > 1000000))
     fail<UsageError>("--repeat must be between 1 and 1000000, not {}", request.repeat);
   if (request.order < 0 || request.order > 2) fail<UsageError>("--order must be 1 or 2, not {}", request.order);
   if (request.mode != "auto" && request.mode != "full" && request.mode != "fast")

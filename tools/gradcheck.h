@@ -20,6 +20,7 @@ struct GradcheckRequest {
   GradcheckOutput output;
 
   testing::CheckOptions check_options() const;
+  std::string mode_flag() const;  ///< for the line that repeats a check
 };
 
 /// All ops of the library, or the one of `op`. What they do wrong becomes part of the report.

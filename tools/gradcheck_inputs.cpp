@@ -38,8 +38,8 @@ Tensor draw(const InputRequest& request, SampleMaker& make) {
   if (request.values == Values::from_file) return read_tensor(request);
   if (request.dtype == DType::i64) {
     const bool ranged = request.values == Values::uniform;
-    return make.integers(request.shape, static_cast<std::int64_t>(ranged ? std::ceil(request.low) : 0),
-                         static_cast<std::int64_t>(ranged ? std::floor(request.high) : 1));
+    return make.integers(request.shape, static_cast<std::int64_t>(ranged ? request.low : 0),
+                         static_cast<std::int64_t>(ranged ? request.high : 1));
   }
   if (request.dtype == DType::boolean) return make.booleans(request.shape);
   const Tensor values = request.values == Values::uniform ? make.uniform(request.shape, request.low, request.high)
@@ -74,7 +74,7 @@ AttributeValue parse_value(const std::string& name, const AttributeValue& of_typ
   for (std::size_t at = 0; at < inside.size();) {
     const std::size_t end = std::min(inside.find(',', at), inside.size());
     const std::optional<double> entry = number_of(inside.substr(at, end - at));
-    if (!entry || *entry != std::floor(*entry)) refuse("a list of whole numbers");
+    if (!entry || *entry != std::floor(*entry) || std::fabs(*entry) > 9e15) refuse("a list of whole numbers");
     list.push_back(static_cast<std::int64_t>(*entry));
     at = end + 1;
   }
@@ -128,8 +128,13 @@ InputRequest parse_input(const std::string& text) {
     if (!low || !high || *low > *high)
       fail<UsageError>("--input {}: uniform takes two numbers, the smaller one first", text);
     request.values = InputRequest::Values::uniform;
-    request.low = *low;
-    request.high = *high;
+    const bool whole = !is_floating(request.dtype);
+    request.low = whole ? std::ceil(*low) : *low;
+    request.high = whole ? std::floor(*high) : *high;
+    if (whole && (!(request.low <= request.high) || std::fabs(request.low) > 9e15 || std::fabs(request.high) > 9e15)) {
+      fail<UsageError>("--input {}: there is no integer between {} and {} to draw", text, match[5].str(),
+                       match[6].str());
+    }
   } else if (match[4].matched) {
     request.values = InputRequest::Values::normal;
   }

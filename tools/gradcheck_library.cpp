@@ -92,7 +92,7 @@ void check_one(const ForeignLibrary& library, const std::string& name, const Gra
   ForeignOp op = library.op(name, numbers_of(request.attributes));
   try {
     CheckReport report = check(op, requested_inputs(op, request), request.check_options());
-    report.rerun = rerun_line(request, name) + " --explain";
+    report.rerun = rerun_line(request, name) + " --explain" + request.mode_flag();
     session.add(report, request.library);
   } catch (const ForeignFailure& failure) {
     const bool chosen = !request.inputs.empty() || !request.attributes.empty();

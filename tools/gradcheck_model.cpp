@@ -62,7 +62,8 @@ void check_model(const GradcheckRequest& request, GradcheckSession& session) {
   report.label = fmt::format("{} layers, {} heads, width {}, {} parameters, ids [{},{}]", config.layers, config.heads,
                              config.width, model.parameter_count(), rows, length);
   report.call = "f64, outputs logits and loss";
-  report.rerun = fmt::format("gradus gradcheck --model {}{} --seed {}", name, tiny ? " --tiny" : "", seed);
+  report.rerun =
+      fmt::format("gradus gradcheck --model {}{} --seed {}", name, tiny ? " --tiny" : "", seed) + request.mode_flag();
   std::string text = parameter_table(report);
   if (report.passed())
     text += fmt::format("{}: agree, {} parameters, {:.1f} s\n", report.subject, report.inputs.size(), report.seconds);

@@ -54,7 +54,7 @@ void GradcheckSession::add(const CheckReport& report, const std::string& file, c
 void GradcheckSession::add(const RecordReport& report) {
   int cases = 0;
   for (const testing::CheckResult& suite : report.suites) cases += suite.cases;
-  std::cout << fmt::format("{:30} {:9} {:4} cases  {:6.2f} s\n", report.op, report.passed() ? "agree" : "DISAGREE",
+  std::cout << fmt::format("{:30} {:11} {:4} cases  {:6.2f} s\n", report.op, report.passed() ? "agree" : "DISAGREE",
                            cases, report.seconds)
             << report.text() << std::flush;
   if (output_.mutants) {
@@ -62,7 +62,7 @@ void GradcheckSession::add(const RecordReport& report) {
       std::cout << fmt::format("  {}{}\n", gradient.label, gradient.order == 2 ? ", second order" : "")
                 << mutant_lines(gradient);
   }
-  note(report.passed() ? Verdict::agree : Verdict::disagree);
+  note(report.verdict());
   ops_.push_back(to_json(report));
   for (testing::JunitCase& one : to_junit(report)) cases_.push_back(std::move(one));
 }
@@ -86,7 +86,8 @@ void GradcheckSession::add(const GradcheckFailure& failure) {
   std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return std::toupper(c); });
   std::cout << fmt::format("{:44} {:60} {}\n  {}\n", failure.op, failure.call, kind, failure.sentence);
   if (!failure.rerun.empty()) std::cout << "  rerun: " << failure.rerun << "\n";
-  std::cout << fmt::format("{}:{}: {}\n", failure.library, failure.op, failure.sentence) << std::flush;
+  std::cout << failure.library << (failure.op.empty() ? "" : ":" + failure.op) << ": " << failure.sentence << "\n"
+            << std::flush;
   note(Verdict::disagree);
   gone_ = gone_ || failure.gone;
   failures_.push_back({{"library", failure.library},

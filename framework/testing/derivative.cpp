@@ -73,9 +73,12 @@ class Differentiator {
       const Rung& better = a.bar <= b.bar ? a : b;
       result_.value = better.value;
       result_.bar = std::max(better.bar, std::fabs(a.value - b.value));
-      if (options_.effort == DerivativeOptions::Effort::thorough) look_closer(first);
-    } else {
-      look_for_kink(a, b);
+      if (options_.effort == DerivativeOptions::Effort::thorough && !find_kink()) look_closer(first);
+    } else if (!find_kink()) {
+      const Rung& better = a.bar <= b.bar ? a : b;
+      result_.value = better.value;
+      result_.bar = std::max({a.bar, b.bar, std::fabs(a.value - b.value)});
+      if (!std::isfinite(result_.bar)) result_.bar = infinity;
     }
     result_.noise = noise_;
     result_.constant = result_.value == 0 && quantum_ == 0;
@@ -172,7 +175,9 @@ class Differentiator {
     return tableau.best();
   }
 
-  void look_for_kink(const Rung& a, const Rung& b) {
+  /// Different slopes on the two sides, which central differences on a kink would average: both steady, each confirmed
+  /// by another ladder.
+  bool find_kink() {
     const double first = options_.scale / 64;
     const Rung right = one_sided(first), left = one_sided(-first), right_again = one_sided(first * 0.37 / 16), left_again = one_sided(-first * 0.37 / 16);
     const double bar = std::max({left.bar, right.bar, left_again.bar, right_again.bar});
@@ -183,12 +188,9 @@ class Differentiator {
       result_.side_bar = bar;
       result_.value = (left.value + right.value) / 2;
       result_.bar = std::fabs(left.value - right.value) / 2 + bar;
-      return;
+      return true;
     }
-    const Rung& better = a.bar <= b.bar ? a : b;
-    result_.value = better.value;
-    result_.bar = std::max({a.bar, b.bar, std::fabs(a.value - b.value)});
-    if (!std::isfinite(result_.bar)) result_.bar = infinity;
+    return false;
   }
 
   const Curve& curve_;

@@ -207,7 +207,7 @@ class ForeignOp::Session {
       std::fill_n(tensors_of(control, role), GRADUS_MAX_COUNT, gradus_tensor{});
     }
     control.buffer_count = static_cast<std::int32_t>(layout.buffers.size());
-    control.relayout = !std::exchange(has_layout_, true);
+    control.relayout = !has_layout_;
     for (std::size_t b = 0; b < layout.buffers.size(); ++b) {
       const Buffer& buffer = layout.buffers[b];
       control.buffers[b] = {buffer.pages, buffer.page_bytes, buffer.role == written};
@@ -228,6 +228,7 @@ class ForeignOp::Session {
                process.data() + buffer.begin);
     }
     ask(request, &layout);
+    has_layout_ = true;
     return collect(layout, process, stage, written, written_count);
   }
 

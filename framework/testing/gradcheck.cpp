@@ -8,6 +8,7 @@
 #include "framework/tensor/creation.h"
 #include "framework/testing/contracts.h"
 #include "framework/testing/hints.h"
+#include "framework/testing/jacobian.h"
 #include "framework/testing/line.h"
 #include "framework/testing/numbers.h"
 
@@ -36,6 +37,7 @@ class Checker {
       : subject_(subject), options_(options), line_(subject, inputs), generator_(options.seed) {}
 
   CheckReport run() {
+    if (options_.directions < 1) fail<UsageError>("directions must be at least 1, not {}", options_.directions);
     const auto start = std::chrono::steady_clock::now();
     report_.subject = subject_.name;
     report_.seed = options_.seed;
@@ -48,15 +50,17 @@ class Checker {
                                       : line_.inputs()[i].dtype()));
     }
     draw_cotangents();
-    gradients_ = subject_.backward(line_.inputs(), cotangents_);
+    gradients_ = subject_.backward(clones(line_.inputs()), clones(cotangents_));
     if (!shapes_are_right()) return finish(start);
     measure_own_rounding();
     if (options_.contracts) {
-      report_.contracts = check_contracts(subject_, line_, cotangents_, gradients_, options_);
+      for (ContractReport& contract : check_contracts(subject_, line_, cotangents_, gradients_, options_))
+        report_.contracts.push_back(std::move(contract));
     }
     for (std::size_t i = 0; i < line_.inputs().size(); ++i) {
       if (subject_.differentiable[i]) check_input(i);
     }
+    doubt_outputs_without_value();
     if (options_.hints) look_for_hint();
     return finish(start);
   }
@@ -110,7 +114,7 @@ class Checker {
         for (double& value : values) value *= reader.next_integer(0, 1) ? 1 + 2 * unit : 1 - 2 * unit;
         moved.push_back(from_values(input.shape(), values, input.dtype()));
       }
-      const Tensors again = subject_.backward(moved, cotangents_);
+      const Tensors again = subject_.backward(moved, clones(cotangents_));
       for (std::size_t i = 0; i < again.size() && i < gradients_.size(); ++i) {
         if (!subject_.differentiable[i]) continue;
         const Numbers a = numbers_of(gradients_[i], line_.inputs()[i].numel()),
@@ -148,7 +152,7 @@ class Checker {
     if (derivative.conclusive && !fits() && !is_accused(input)) {  // before accusing: more ladders
       const Derivative again = line_.derivative(direction, 0, Line::Effort::thorough);
       const bool elsewhere = std::fabs(again.value - derivative.value) > again.bar + derivative.bar;
-      if (!exact_ && (!again.conclusive || again.bar < derivative.bar || again.at_kink || elsewhere))
+      if (again.at_kink || (!exact_ && (!again.conclusive || again.bar < derivative.bar || elsewhere)))
         derivative = again;
     }
     verdict.expected = derivative.value;
@@ -160,7 +164,7 @@ class Checker {
       verdict.verdict = Verdict::disagree;
     } else if (derivative.at_kink) {
       ++input.subgradients;
-      verdict.verdict = Verdict::agree;
+      verdict.at_kink = true;
     } else if (derivative.constant && yours == 0) {
       verdict.bar = verdict.allowed = 0;
     }
@@ -222,14 +226,16 @@ class Checker {
     result.oracle = exact_                                  ? "forward mode"
                     : subject_.backward_dtype == DType::f64 ? "differences"
                                                             : "differences of the f64 forward";
-    for (const ElementVerdict& element : result.elements) {
-      result.failed += element.verdict == Verdict::disagree;
-      result.undecided += element.verdict == Verdict::cannot_tell;
+    for (const ElementVerdict& judged : result.by_direction ? result.directions : result.elements) {
+      result.failed += judged.verdict == Verdict::disagree;
+      result.undecided += judged.verdict == Verdict::cannot_tell;
     }
-    if (result.verdict != Verdict::disagree) {
-      result.verdict = result.failed > 0      ? Verdict::disagree
-                       : result.undecided > 0 ? Verdict::cannot_tell
-                                              : Verdict::agree;
+    result.verdict = result.failed > 0      ? Verdict::disagree
+                     : result.undecided > 0 ? Verdict::cannot_tell
+                                            : Verdict::agree;
+    if (result.verdict == Verdict::agree && is_accused(result)) {
+      result.verdict = Verdict::cannot_tell;
+      result.note = "a direction disagrees, and no single element";
     }
     if (result.verdict == Verdict::agree && result.mutants > result.mutants_caught) {
       std::string names;
@@ -245,7 +251,7 @@ class Checker {
     const double resolution =
         scale > 0 ? coarsest_resolution * scale : 1e-6 * line_.output_size() / line_.typical_size(i);
     for (ElementVerdict& verdict : verdicts) {
-      if (verdict.verdict == Verdict::agree && verdict.allowed > resolution && report_.inputs.back().subgradients == 0)
+      if (verdict.verdict == Verdict::agree && verdict.allowed > resolution && !verdict.at_kink)
         verdict.verdict = Verdict::cannot_tell;
     }
   }
@@ -282,7 +288,6 @@ class Checker {
       if (element.verdict != Verdict::cannot_tell) result.scale = std::max(result.scale, std::fabs(element.expected));
     }
     result.checked = static_cast<std::int64_t>(yours.size());
-    result.scale = std::max(result.scale, 0.0);
     const bool none = is_none(i, yours);
     const double scale = none ? 0 : std::max(result.scale, std::min(claimed, 1e300));
     doubt_coarse_ones(i, result.elements, scale);
@@ -448,6 +453,20 @@ class Checker {
           std::find(subject_.inputs.begin(), subject_.inputs.end(), report_.inputs[r].name) - subject_.inputs.begin();
       report_.hint = find_hint(subject_, line_, cotangents_, gradients_, report_, r, i);
       if (report_.hint) return;
+    }
+  }
+
+  /// Differences of NaN are none: where forward gives NaN, no gradient can be told right.
+  void doubt_outputs_without_value() {
+    for (std::size_t k = 0; k < line_.outputs().size(); ++k) {
+      if (!cotangents_[k].defined()) continue;
+      const Numbers values = line_.outputs()[k].to_vector<double>();
+      const auto bad = std::find_if(values.begin(), values.end(), [](double value) { return std::isnan(value); });
+      if (bad == values.end()) continue;
+      report_.verdict = worse(report_.verdict, Verdict::cannot_tell);
+      report_.note = fmt::format("forward gives NaN for the output '{}' at {}: nothing can be told about its gradient",
+                                 k < subject_.outputs.size() ? subject_.outputs[k] : std::to_string(k),
+                                 place_of(line_.outputs()[k].shape(), bad - values.begin()));
     }
   }
 

@@ -34,7 +34,8 @@ struct ElementVerdict {
   std::int64_t element = 0;  ///< row-major
   double yours = 0, expected = 0, bar = 0;
   Verdict verdict = Verdict::agree;
-  double allowed = 0;  ///< differences up to here are within the bars
+  bool at_kink = false;  ///< between the slopes on both sides
+  double allowed = 0;    ///< differences up to here are within the bars
 };
 
 struct InputReport {
@@ -68,7 +69,7 @@ struct Hint {
   Cause cause = Cause::unknown;
   std::string input;
   std::string sentence;
-  double share = 0;  ///< of the residual that it explains, 0 to 1
+  std::optional<double> share = {};  ///< of the residual that it explains, 0 to 1, where it predicts a gradient
 };
 
 struct CheckReport {
@@ -80,6 +81,7 @@ struct CheckReport {
   std::vector<InputReport> inputs;
   std::vector<ContractReport> contracts;
   std::optional<Hint> hint;
+  std::string note;                    ///< a sentence about the whole point
   std::string rerun;                   ///< a command line; empty where there is none
   std::vector<StepError> step_errors;  ///< with `explain`: of the worst element
   std::int64_t evaluations = 0;
@@ -96,6 +98,9 @@ CheckReport check(const Subject& subject, const Tensors& inputs, const CheckOpti
 
 /// An op on one of its samples; order 2 checks the gradient of the gradient, and the symmetry of the Hessian.
 CheckReport check(const OpSpec& spec, const Sample& sample, const CheckOptions& options = {}, int order = 1);
+
+/// First order, and second where the record has one and the first is not wrong.
+std::vector<CheckReport> check_orders(const OpSpec& spec, const Sample& sample, const CheckOptions& options = {});
 
 /// Every sample of an op, first order; then, unless that is wrong, second order where the record has a
 /// backward_composite or a reference. The record needs `samples`.

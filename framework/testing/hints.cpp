@@ -96,11 +96,11 @@ Hint HintFinder::hint(Cause cause, std::string sentence, const Numbers& explanat
   return {.cause = cause,
           .input = "",
           .sentence = std::move(sentence),
-          .share = all > 0 ? std::clamp(1 - left / all, 0.0, 1.0) : 1};
+          .share = all > 0 ? std::optional(std::clamp(1 - left / all, 0.0, 1.0)) : std::nullopt};
 }
 
 Hint HintFinder::hint(Cause cause, std::string sentence) const {
-  return {.cause = cause, .input = "", .sentence = std::move(sentence), .share = 1};
+  return {.cause = cause, .input = "", .sentence = std::move(sentence)};
 }
 
 std::optional<Hint> HintFinder::jacobian() {

@@ -92,6 +92,9 @@ std::optional<Hint> HintFinder::some_parts() {
 }
 
 std::optional<Hint> HintFinder::wrong_order() {
+  for (std::int64_t e = 0; e < count(); ++e) {
+    if (!known_[e] || !std::isfinite(yours_[e])) return std::nullopt;
+  }
   Numbers a = yours_, b = expected_;
   if (std::set<double>(a.begin(), a.end()).size() < 3) return std::nullopt;
   std::sort(a.begin(), a.end());

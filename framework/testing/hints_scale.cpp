@@ -77,8 +77,10 @@ std::optional<Hint> HintFinder::constant_factor() {
   const std::optional<double> found = factor();
   if (!found) return std::nullopt;
   const double factor = *found;
+  double slack = 0;
+  for (std::size_t e = 0; e < known_.size(); ++e) slack = known_[e] ? std::max(slack, slack_[e]) : slack;
   const auto is = [&](double value) {
-    return std::fabs(factor / value - 1) <= 1e-8 + 8 * of_input_.worst.allowed / std::max(scale_, 1e-300);
+    return std::fabs(factor / value - 1) <= 1e-8 + 2 * slack / std::max(scale_, 1e-300);
   };
   for (const Dimension& dimension : dimensions()) {
     if (!is(1 / dimension.size)) continue;

@@ -81,6 +81,7 @@ std::optional<Jacobians> Jacobians::find(const Subject& subject, Line& line, con
         units.push_back(from_values(cotangents[l].shape(), values, cotangents[l].dtype()));
       }
       found.claimed_[row] = numbers_of(subject.backward(line.inputs(), units)[input], found.columns_);
+      if (!all_finite(found.claimed_[row])) return std::nullopt;
     }
   }
   if (found.outputs_.size() == 1) {

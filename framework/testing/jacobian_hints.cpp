@@ -6,9 +6,7 @@
 namespace gradus::testing {
 namespace {
 
-Hint about(Cause cause, std::string sentence) {
-  return {.cause = cause, .input = "", .sentence = std::move(sentence), .share = 1};
-}
+Hint about(Cause cause, std::string sentence) { return {.cause = cause, .input = "", .sentence = std::move(sentence)}; }
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include "framework/autograd/modes.h"
 #include "framework/kernels/cpu/copy.h"
 #include "framework/ops/decisions.h"
+#include "framework/testing/numbers.h"
 
 namespace gradus::testing {
 namespace {
@@ -40,7 +41,7 @@ Line::Line(const Subject& subject, const Tensors& inputs) : subject_(subject) {
   }
   const DecisionScope decisions;
   const NoGradScope no_grad;
-  outputs_ = subject_.forward(inputs_);
+  outputs_ = subject_.forward(clones(inputs_));
   base_decisions_ = decisions.hash();
   for (const Tensor& output : outputs_) {
     base_outputs_.push_back(is_checked(output) ? output.to_vector<double>() : std::vector<double>{});

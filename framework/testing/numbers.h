@@ -12,6 +12,13 @@
 
 namespace gradus::testing {
 
+/// Copies for a call that may not touch what it is given.
+inline Tensors clones(const Tensors& tensors) {
+  Tensors copies;
+  for (const Tensor& tensor : tensors) copies.push_back(tensor.defined() ? cpu::clone(tensor) : tensor);
+  return copies;
+}
+
 using Numbers = std::vector<double>;
 
 /// Values of a gradient; an undefined one is zero.
@@ -25,6 +32,10 @@ inline double largest_magnitude(const Numbers& values) {
     if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
   }
   return largest;
+}
+
+inline bool all_finite(const Numbers& values) {
+  return std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
 }
 
 /// Largest |a - b|; infinity where one is NaN and the other is not.

@@ -19,7 +19,10 @@ struct RecordReport {
   std::vector<CheckResult> suites = {};
   std::vector<CheckReport> gradients = {};  ///< of the samples, first and second order: what the gradcheck suites judge
   double seconds = 0;
+  /// True where no suite has a failure; "cannot tell" is none.
   bool passed() const;
+  /// disagree where a suite has a failure, else the worst of the gradients.
+  Verdict verdict() const;
   /// All failures, a line each.
   std::string text() const;
 };

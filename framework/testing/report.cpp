@@ -81,12 +81,15 @@ std::string to_text(const CheckReport& report, bool explain) {
     if (input.verdict == Verdict::disagree) text += bars_of(input);
     if (!input.note.empty()) text += "    " + input.note + "\n";
   }
+  if (!report.note.empty()) text += "  " + report.note + "\n";
   if (report.hint) {
-    text += report.hint->share > 0
-                ? fmt::format("  likely cause (explains {:.0f}%): {}{}\n", std::floor(100 * report.hint->share),
-                              report.hint->input.empty() ? "" : "gradient of '" + report.hint->input + "': ",
-                              report.hint->sentence)
-                : fmt::format("  {}\n", report.hint->sentence);
+    text +=
+        report.hint->cause != Cause::unknown
+            ? fmt::format(
+                  "  likely cause{}: {}{}\n",
+                  report.hint->share ? fmt::format(" (explains {:.0f}%)", std::floor(100 * *report.hint->share)) : "",
+                  report.hint->input.empty() ? "" : "gradient of '" + report.hint->input + "': ", report.hint->sentence)
+            : fmt::format("  {}\n", report.hint->sentence);
   } else if (report.verdict == Verdict::disagree) {
     text += "  likely cause: none of the known ones explains the difference\n";
   }

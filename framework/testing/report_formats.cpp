@@ -82,16 +82,20 @@ nlohmann::ordered_json to_json(const CheckReport& report) {
                                  {"finding", contract.finding}});
   }
   if (report.hint) {
-    json["cause"] = {{"name", to_string(report.hint->cause)},
-                     {"input", report.hint->input},
-                     {"sentence", report.hint->sentence},
-                     {"share", report.hint->share}};
+    json["cause"] = {
+        {"name", to_string(report.hint->cause)},
+        {"input", report.hint->input},
+        {"sentence", report.hint->sentence},
+        {"share", report.hint->share ? nlohmann::ordered_json(*report.hint->share) : nlohmann::ordered_json(nullptr)}};
   }
   return json;
 }
 
 nlohmann::ordered_json to_json(const RecordReport& report) {
-  nlohmann::ordered_json json = {{"op", report.op}, {"passed", report.passed()}, {"seconds", report.seconds}};
+  nlohmann::ordered_json json = {{"op", report.op},
+                                 {"passed", report.passed()},
+                                 {"verdict", to_string(report.verdict())},
+                                 {"seconds", report.seconds}};
   json["suites"] = nlohmann::ordered_json::array();
   for (const CheckResult& suite : report.suites)
     json["suites"].push_back({{"suite", suite.suite}, {"cases", suite.cases}, {"failures", suite.failures}});
@@ -113,6 +117,9 @@ std::vector<JunitCase> to_junit(const RecordReport& report) {
     std::string failures;
     for (const std::string& failure : suite.failures) failures += failure + "\n";
     cases.push_back({.class_name = report.op, .name = suite.suite, .failure = failures});
+  }
+  for (const CheckReport& gradient : report.gradients) {
+    if (gradient.verdict == Verdict::cannot_tell) cases.push_back(to_junit(gradient));
   }
   return cases;
 }

@@ -8,6 +8,7 @@ namespace {
 Sample draw_sample(const OpSpec& spec, std::uint64_t seed, SampleMaker::Sizes sizes) {
   SampleMaker make(seed, sizes);
   const std::vector<Sample> samples = spec.samples(make);
+  if (samples.empty()) fail<UsageError>("[{}] the record has no samples: nothing to check it on", spec.name);
   return samples[seed % samples.size()];
 }
 
@@ -37,8 +38,7 @@ SweepReport sweep(const OpSpec& spec, int draws, const CheckOptions& options) {
       ++report.sizes_kept;
       sample = draw_sample(spec, own.seed, SampleMaker::Sizes::as_written);
     }
-    for (const int order : {1, 2}) {
-      CheckReport check_report = check(spec, sample, own, order);
+    for (CheckReport& check_report : check_orders(spec, sample, own)) {
       report.agree += check_report.verdict == Verdict::agree;
       report.disagree += check_report.verdict == Verdict::disagree;
       report.cannot_tell += check_report.verdict == Verdict::cannot_tell;

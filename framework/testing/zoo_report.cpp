@@ -58,7 +58,7 @@ std::string to_markdown(const std::vector<Sighting>& sightings) {
     if (seen.answer == Answer::wrong) cause += " (wrong)";
     rows += fmt::format("| {} | {} | {} | {} / {} | {} | {} |\n", cell(seen.bug), seen.op, cell(seen.summary),
                         yes(seen.rejected), yes(seen.rejected_when_small), cause,
-                        seen.hint ? fmt::format("{:.0f} %", 100 * seen.hint->share) : "");
+                        seen.hint && seen.hint->share ? fmt::format("{:.0f} %", 100 * *seen.hint->share) : "");
   }
   return fmt::format(
              "# The bug zoo\n\n"
@@ -68,7 +68,8 @@ std::string to_markdown(const std::vector<Sighting>& sightings) {
              "{} bugs, {} of them rejected both with upstream gradients near 1 and near a millionth. The cause is "
              "named "
              "precisely\nfor {}, nearly for {}, not at all for {}, wrongly for {}. \"Explains\" is the share of the "
-             "difference between the\nclaimed and the true gradient that the named cause accounts for.\n\n"
+             "difference between the\nclaimed and the true gradient that the named cause accounts for,\nwhere it "
+             "predicts a gradient.\n\n"
              "| Bug | Op | What is wrong | Rejected at 1 / 1e-6 | Cause named | Explains |\n"
              "|---|---|---|---|---|---|\n",
              sightings.size(), rejected, count[0], count[1], count[2], count[3]) +

@@ -13,6 +13,8 @@ volatile std::sig_atomic_t will_save = 0;
 struct sigaction previous_interrupt, previous_terminate, previous_hangup, previous_save;
 
 void on_stop(int signal) {
+  // A closing terminal sends SIGHUP twice: by the shell, and by the kernel once the shell has ended.
+  if (stop_signal != 0 && signal == SIGHUP) return;
   if (stop_signal != 0) ::_exit(128 + signal);
   stop_signal = signal;
   const std::string_view text = will_save
@@ -39,8 +41,8 @@ SignalScope::SignalScope(bool saves) {
   save_requested = 0;
   install(SIGINT, on_stop, &previous_interrupt);
   install(SIGTERM, on_stop, &previous_terminate);
-  install(SIGHUP, on_stop, &previous_hangup);
-  if (previous_hangup.sa_handler == SIG_IGN) sigaction(SIGHUP, &previous_hangup, nullptr);
+  sigaction(SIGHUP, nullptr, &previous_hangup);
+  if (previous_hangup.sa_handler != SIG_IGN) install(SIGHUP, on_stop, &previous_hangup);
   install(SIGUSR1, on_save, &previous_save);
 }
 

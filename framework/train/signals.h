@@ -3,9 +3,9 @@
 
 namespace gradus::train {
 
-/// While one lives, the first SIGINT, SIGTERM or SIGHUP (unless it was ignored, as under nohup) only sets a flag; the
-/// second ends the process at once (files are written atomically, so nothing is half-written). SIGUSR1 asks for a
-/// checkpoint. `saves`: what to tell the user.
+/// While one lives, the first SIGINT, SIGTERM or SIGHUP (unless it was ignored, as under nohup) only sets a flag; a
+/// second SIGINT or SIGTERM ends the process at once (files are written atomically, so nothing is half-written).
+/// SIGUSR1 asks for a checkpoint. `saves`: what to tell the user.
 class SignalScope {
  public:
   explicit SignalScope(bool saves = true);

@@ -12,7 +12,20 @@ int thread_count();
 void set_thread_count(int count);
 
 /// Below this many elementary operations a loop stays on the calling thread: waking the others would take longer.
-inline constexpr std::int64_t worth_sharing = 200000;
+std::int64_t worth_sharing();
+
+/// While one lives, loops of any size are shared by so many threads: to see that results do not depend on it.
+class SharingScope {
+ public:
+  explicit SharingScope(int threads);
+  ~SharingScope();
+  SharingScope(const SharingScope&) = delete;
+  SharingScope& operator=(const SharingScope&) = delete;
+
+ private:
+  int threads_before_;
+  std::int64_t worth_before_;
+};
 
 /// Calls body(begin, end) for [0, grain), [grain, 2 grain), ... below `count`, in parallel where the whole is worth it.
 /// `work` is about the number of elementary operations for one index. The body must not throw.
@@ -20,7 +33,7 @@ template <class Body>
 void parallel_for(std::int64_t count, std::int64_t grain, std::int64_t work, Body&& body) {
   grain = std::max<std::int64_t>(grain, 1);
   const std::int64_t chunks = (count + grain - 1) / grain;
-  if (chunks <= 1 || thread_count() == 1 || count < worth_sharing / std::max<std::int64_t>(work, 1)) {
+  if (chunks <= 1 || thread_count() == 1 || count < worth_sharing() / std::max<std::int64_t>(work, 1)) {
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk * grain, std::min(count, (chunk + 1) * grain));
     return;
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <compare>
 #include <limits>
 #include <numbers>
 
