@@ -115,7 +115,8 @@ TEST_CASE("misspelt commands and options are named, with what was meant") {
       {"pretrain --qqqqqqqq", 2, "unknown option --qqqqqqqq"},
       {pretrain + " surplus", 2, "surplus"},
       {"gradcheck --op layernorm", 2, "layernorm"},
-      {"gradcheck", 2, "one of --op NAME, --all, --model NAME, --lib FILE, --new NAME, --list or --zoo is needed"},
+      {"gradcheck", 2,
+       "exactly one of --op NAME, --all, --model NAME, --lib FILE, --new NAME, --list or --zoo is needed"},
   });
 }
 
@@ -554,13 +555,13 @@ TEST_CASE("gradcheck, bench and a closed pipe") {
 TEST_CASE("gradcheck: contradictions and values that cannot be used") {
   io::write_safetensors(workplace() / "numbers.safetensors", {{}, {{"x", zeros({2, 3}, DType::f64)}}});
   check_refusals({
-      {"gradcheck --op add --all", 2, "one of --op NAME, --all"},
-      {"gradcheck --all --zoo", 2, "one of --op NAME, --all"},
+      {"gradcheck --op add --all", 2, "exactly one of --op NAME, --all"},
+      {"gradcheck --all --zoo", 2, "exactly one of --op NAME, --all"},
       {"gradcheck --op layernorm", 2, "there is no op 'layernorm' (did you mean layer_norm?)"},
       {"gradcheck --model bert", 2, "--model bert: this version has: gpt"},
       {"gradcheck --op add --tiny", 2, "--tiny goes with --model"},
       {"gradcheck --op add --timeout 3", 2, "--timeout goes with --lib"},
-      {"gradcheck --all --sample rows", 2, "--sample goes with --op"},
+      {"gradcheck --all --sample rows", 2, "--sample goes with a built-in --op"},
       {"gradcheck --op sum --sample nowhere", 2, "[sum] there is no sample 'nowhere'; it has: all, "},
       {"gradcheck --op argmax --order 1", 2, "[argmax] has no gradient to check"},
       {"gradcheck --op add --order 3", 2, "--order must be 1 or 2, not 3"},
@@ -580,7 +581,8 @@ TEST_CASE("gradcheck: contradictions and values that cannot be used") {
       {"gradcheck --op tanh --input x=f16[2]", 2, "--input takes NAME=DTYPE[SIZES]"},
       {"gradcheck --op tanh --input x=f64[2]:uniform(3,1)", 2, "uniform takes two numbers, the smaller one first"},
       {"gradcheck --op tanh --input x=f64[100000,100000]", 2, "1e+10 elements are too many to check"},
-      {"gradcheck --op matmul --input a=f64[2,3] --input b=f64[2,3]", 1, "[matmul] "},
+      {"gradcheck --op matmul --input a=f64[2,3] --input b=f64[2,3]", 2, "[matmul] "},
+      {"gradcheck --op add --seed 99999999999999999999", 2, "--seed: '99999999999999999999' is too large"},
       {"gradcheck --op softmax --input x=f64[2,3] --attr axes=1", 2,
        "[softmax] there is no attribute 'axes' (did you mean axis?)"},
       {"gradcheck --op softmax --input x=f64[2,3] --attr axis=last", 2, "--attr axis=last: a whole number is wanted"},

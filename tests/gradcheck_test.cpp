@@ -419,12 +419,13 @@ TEST_CASE("gradients in f32 are judged by the forward in f64") {
 TEST_CASE("reports for programs: JSON, JUnit, and a line for editors") {
   const CheckReport wrong = check(bumps([](double* gradient) { gradient[4] = std::nan(""); }), {normal({2, 3})});
   const nlohmann::ordered_json json = to_json(wrong);
-  CHECK(json.at("verdict") == "DISAGREE");
+  CHECK(json.at("verdict") == "disagree");
   CHECK(json.at("inputs").at(0).at("input") == "x");
   CHECK(json.at("inputs").at(0).at("shape") == nlohmann::json{2, 3});
   CHECK(json.at("inputs").at(0).at("worst").at("element") == 4);
   CHECK(nlohmann::json::parse(json.dump()).at("inputs").at(0).at("worst").at("yours").is_null());  // NaN is no JSON
-  CHECK(json_report(wrong.verdict, 1.5).dump() == R"({"schema":"gradus.gradcheck","version":1,"verdict":"DISAGREE","seconds":1.5})");
+  CHECK(json_report(wrong.verdict, 1.5).dump() ==
+        R"({"schema":"gradus.gradcheck","version":1,"verdict":"disagree","seconds":1.5})");
   CHECK(has(editor_line("bumps.cpp", wrong), "bumps.cpp:bumps:x[1,1]: "));
 
   const CheckReport right = check(bumps([](double*) {}), {normal({2, 3})});

@@ -98,17 +98,18 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
   const int subjects = of_library + of_op + request.all + !request.model.empty() + !request.new_op.empty() +
                        request.zoo + (request.list && !of_library);
   if (subjects != 1)
-    fail<UsageError>("one of --op NAME, --all, --model NAME, --lib FILE, --new NAME, --list or --zoo is needed");
+    fail<UsageError>(
+        "exactly one of --op NAME, --all, --model NAME, --lib FILE, --new NAME, --list or --zoo is needed");
   const auto only_with = [&](const char* flag, bool allowed, const char* subject) {
     if (command.count(flag) > 0 && !allowed) fail<UsageError>("{} goes with {}", flag, subject);
   };
   only_with("--attr", of_library || of_op, "--op or --lib");
   only_with("--input", of_library || of_op, "--op or --lib");
   only_with("--timeout", of_library, "--lib");
-  only_with("--sample", of_op, "--op");
-  only_with("--order", of_op, "--op");
+  only_with("--sample", of_op, "a built-in --op");
+  only_with("--order", of_op, "a built-in --op");
   only_with("--tiny", !request.model.empty(), "--model");
-  only_with("--repeat", of_op || request.all, "--op or --all");
+  only_with("--repeat", of_op || of_library || request.all, "--op, --all or --lib");
   only_with("--explain", of_op || of_library || !request.model.empty(), "--op, --model or --lib");
   const bool checks = !request.list && !request.zoo && request.new_op.empty();
   for (const char* flag : {"--json", "--junit", "--mutants", "--strict", "--mode"}) only_with(flag, checks, "a check");

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <regex>
 
+#include "framework/autograd/modes.h"
 #include "framework/base/error.h"
 #include "framework/io/safetensors.h"
 #include "framework/kernels/cpu/copy.h"
@@ -176,6 +177,12 @@ Sample requested_sample(const OpSpec& spec, const std::vector<std::string>& inpu
       fail<UsageError>("[{}] there is no attribute '{}'{}", spec.name, name, did_you_mean(name, all));
     }
     sample.attributes.set(name, parse_value(name, known->default_value, value));
+  }
+  try {
+    const NoGradScope no_grad;
+    apply(spec, sample.inputs, sample.attributes);
+  } catch (const ContractError& error) {  // what the op does not take is the user's choice
+    throw UsageError(error.what());
   }
   return sample;
 }

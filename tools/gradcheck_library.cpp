@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -87,10 +89,46 @@ GradcheckFailure describe(const ForeignFailure& failure, const GradcheckRequest&
           .gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout};
 }
 
+/// With values of other seeds, and with sizes of their own where the op takes them.
+void sweep_op(const ForeignLibrary& library, const std::string& name, const GradcheckRequest& request,
+              GradcheckSession& session) {
+  testing::SweepReport sweep{.op = name};
+  GradcheckRequest own = request;
+  for (; sweep.draws < request.repeat; ++sweep.draws, ++own.seed) {
+    const auto attempt = [&](bool varied) {
+      ForeignOp op = library.op(name, numbers_of(request.attributes));
+      std::string sizes;
+      for (ForeignInput input : std::vector(op.inputs())) {
+        if (varied) input.shape = varied_sizes(input.shape, own.seed);
+        op.set_input(input);
+        sizes += " --input " + quoted(fmt::format("{}={}[{}]", input.name, to_string(input.dtype),
+                                                  fmt::join(input.shape.to_vector(), ",")));
+      }
+      CheckReport report = check(op, op.draw_inputs(own.seed), own.check_options());
+      report.rerun = rerun_line(own, name) + sizes + " --explain" + request.mode_flag();
+      return report;
+    };
+    CheckReport report;
+    try {
+      report = attempt(true);
+    } catch (const ForeignFailure& failure) {
+      if (failure.kind != ForeignFailureKind::refused) throw;
+      ++sweep.sizes_kept;
+      report = attempt(false);
+    }
+    sweep.agree += report.verdict == testing::Verdict::agree;
+    sweep.disagree += report.verdict == testing::Verdict::disagree;
+    sweep.cannot_tell += report.verdict == testing::Verdict::cannot_tell;
+    if (!report.passed()) sweep.doubtful.push_back(std::move(report));
+  }
+  session.add(sweep);
+}
+
 void check_one(const ForeignLibrary& library, const std::string& name, const GradcheckRequest& request,
                GradcheckSession& session) {
   ForeignOp op = library.op(name, numbers_of(request.attributes));
   try {
+    if (request.repeat > 0) return sweep_op(library, name, request, session);
     CheckReport report = check(op, requested_inputs(op, request), request.check_options());
     report.rerun = rerun_line(request, name) + " --explain" + request.mode_flag();
     session.add(report, request.library);
@@ -124,6 +162,10 @@ void list_library(const GradcheckRequest& request) {
 void check_library(const GradcheckRequest& request, GradcheckSession& session) {
   try {
     const ForeignLibrary library(request.library, request.timeout);
+    if (request.op.empty() && library.names().size() > 1 && (!request.inputs.empty() || !request.attributes.empty())) {
+      fail<UsageError>("--input and --attr are for one op: name it with --op; {} has {}", request.library,
+                       fmt::join(library.names(), ", "));
+    }
     for (const std::string& name : request.op.empty() ? library.names() : std::vector{request.op})
       check_one(library, name, request, session);
   } catch (const ForeignFailure& failure) {  // before there is an op

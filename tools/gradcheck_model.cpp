@@ -1,4 +1,5 @@
 #include <cmath>
+#include <iostream>
 
 #include "framework/base/error.h"
 #include "framework/data/vocabulary.h"
@@ -11,17 +12,12 @@
 namespace gradus::tools {
 namespace {
 
-/// A row for each parameter.
-std::string parameter_table(const testing::CheckReport& report) {
-  std::string text = fmt::format("{}: {}; {}\n{:32} {:>9} {:>13} {:>12} {:>12}   {}\n", report.subject, report.label,
-                                 report.call, "parameter", "elements", "largest", "off by", "detects", "verdict");
-  for (const testing::InputReport& input : report.inputs) {
-    const double off = std::fabs(input.worst.yours - input.worst.expected);
-    text += fmt::format("{:32} {:>9} {:>13.4e} {:>12.1e} {:>12.1e}   {}{}\n", input.name, input.spec.shape.numel(),
-                        input.scale, off, input.detection_limit, testing::to_string(input.verdict),
-                        input.note.empty() ? "" : " (" + input.note + ")");
-  }
-  return text;
+/// `name  elements  largest gradient  off by  detects  verdict`.
+std::string parameter_row(const testing::InputReport& input) {
+  const double off = std::fabs(input.worst.yours - input.worst.expected);
+  return fmt::format("{:32} {:>9} {:>13.4e} {:>12.1e} {:>12.1e}   {}{}\n", input.name, input.spec.shape.numel(),
+                     input.scale, off, input.detection_limit, testing::to_string(input.verdict),
+                     input.note.empty() ? "" : " (" + input.note + ")");
 }
 
 }  // namespace
@@ -58,16 +54,22 @@ void check_model(const GradcheckRequest& request, GradcheckSession& session) {
     parameters.push_back(
         add(parameter.detach(), random_normal(parameter.shape(), generator, DType::f64, 0, tiny ? 0.3 : 0.03)));
   }
-  testing::CheckReport report = check(subject, parameters, request.check_options());
-  report.label = fmt::format("{} layers, {} heads, width {}, {} parameters, ids [{},{}]", config.layers, config.heads,
-                             config.width, model.parameter_count(), rows, length);
-  report.call = "f64, outputs logits and loss";
+  const std::string label = fmt::format("{} layers, {} heads, width {}, {} parameters, ids [{},{}]", config.layers,
+                                        config.heads, config.width, model.parameter_count(), rows, length);
+  const std::string call = "f64, outputs logits and loss";
+  std::cout << fmt::format("{}: {}; {}\n{:32} {:>9} {:>13} {:>12} {:>12}   {}\n", subject.name, label, call,
+                           "parameter", "elements", "largest", "off by", "detects", "verdict")
+            << std::flush;
+  testing::CheckOptions options = request.check_options();
+  options.on_input = [](const testing::InputReport& input) { std::cout << parameter_row(input) << std::flush; };
+  testing::CheckReport report = check(subject, parameters, options);
+  report.label = label;
+  report.call = call;
   report.rerun =
       fmt::format("gradus gradcheck --model {}{} --seed {}", name, tiny ? " --tiny" : "", seed) + request.mode_flag();
-  std::string text = parameter_table(report);
-  if (report.passed())
-    text += fmt::format("{}: agree, {} parameters, {:.1f} s\n", report.subject, report.inputs.size(), report.seconds);
-  else text += to_text(report, request.output.explain);
+  const std::string text = report.passed() ? fmt::format("{}: agree, {} parameters, {:.1f} s\n", report.subject,
+                                                         report.inputs.size(), report.seconds)
+                                           : to_text(report, request.output.explain);
   session.add(report, "", text);
 }
 

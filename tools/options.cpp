@@ -1,6 +1,8 @@
 #include "tools/options.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
@@ -73,10 +75,15 @@ CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_
 
 CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help, const std::string& name) {
   return command.add_option(name, seed, help)
-      ->check([](const std::string& text) {
-        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-        return digits ? std::string() : fmt::format("'{}' is not a whole number from 0 on", text);
-      }, "")
+      ->check(
+          [](const std::string& text) -> std::string {
+            const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+            if (!digits) return fmt::format("'{}' is not a whole number from 0 on", text);
+            errno = 0;
+            std::strtoull(text.c_str(), nullptr, 10);
+            return errno == ERANGE ? fmt::format("'{}' is too large", text) : std::string();
+          },
+          "")
       ->capture_default_str();
 }
 
@@ -92,7 +99,7 @@ void prepare_json(const std::string& path) {
 
 void write_json(const std::string& path, const nlohmann::ordered_json& json) {
   if (path.empty()) return;
-  const std::string text = json.dump(2) + "\n";
+  const std::string text = json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   if (path != "-") return io::write_file_atomically(path, text);
   if (!(standard_output() << text << std::flush)) fail<OutputError>("standard output: cannot be written");
 }

@@ -158,11 +158,14 @@ struct ErrorSample {
 };
 
 /// Makes the inputs of samples, the same ones every time.
+/// Each size n > 1 becomes one of n to n + 3, drawn for (seed, n): equal sizes stay equal.
+Shape varied_sizes(const Shape& written, std::uint64_t seed);
+
 class SampleMaker {
  public:
   enum class Sizes {
     as_written,
-    varied,  ///< each size n > 1 becomes one of n to n + 3, the same wherever n stands; explicit values keep theirs
+    varied,  ///< by varied_sizes; explicit values keep theirs
   };
   explicit SampleMaker(std::uint64_t seed = 0, Sizes sizes = Sizes::as_written) : generator_(seed), sizes_(sizes) {}
   Tensor normal(const Shape& shape);
@@ -177,7 +180,7 @@ class SampleMaker {
   Generator& generator() { return generator_; }
 
  private:
-  Shape sized(const Shape& written) const;
+  Shape sized(const Shape& written) const;  // as written, or varied
 
   Generator generator_;
   Sizes sizes_;

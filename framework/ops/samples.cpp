@@ -6,15 +6,18 @@
 
 namespace gradus {
 
-Shape SampleMaker::sized(const Shape& written) const {
+Shape varied_sizes(const Shape& written, std::uint64_t seed) {
   Shape shape = written;
-  if (sizes_ == Sizes::as_written) return shape;
   for (int axis = 0; axis < shape.rank(); ++axis) {
     if (shape[axis] > 1)
-      shape[axis] += StreamReader(generator_.seed(), (std::uint64_t{1} << 40) + static_cast<std::uint64_t>(shape[axis]))
-                         .next_integer(0, 3);
+      shape[axis] +=
+          StreamReader(seed, (std::uint64_t{1} << 40) + static_cast<std::uint64_t>(shape[axis])).next_integer(0, 3);
   }
   return shape;
+}
+
+Shape SampleMaker::sized(const Shape& written) const {
+  return sizes_ == Sizes::as_written ? written : varied_sizes(written, generator_.seed());
 }
 
 Tensor SampleMaker::normal(const Shape& shape) { return random_normal(sized(shape), generator_, DType::f64); }

@@ -148,13 +148,18 @@ class Differentiator {
     return tableau.best();
   }
 
-  /// A kink much nearer than the steps of both ladders makes them agree on the mean of its slopes. Short ladders that
-  /// agree on something else know better.
+  /// Where a kink is much nearer than the steps, or many waves of the function lie within one, both ladders may agree
+  /// on something else than the derivative. Short ladders know better there, and where they do not settle, nobody
+  /// knows.
   void look_closer(double first) {
     const Rung a = central(first * 0x1p-12), b = central(first * 0x1p-13 * 0.61), before = {result_.value, result_.bar};
-    if (!agree(a, b) || agree(a, before) || agree(b, before)) return;
-    result_.value = (a.bar <= b.bar ? a : b).value;
-    result_.bar = std::max(std::min(a.bar, b.bar), std::fabs(a.value - b.value));
+    const double bar = std::max(std::min(a.bar, b.bar), std::fabs(a.value - b.value));
+    if (agree(a, b) && (bar < before.bar || !(agree(a, before) || agree(b, before)))) {
+      result_.value = (a.bar <= b.bar ? a : b).value;
+      result_.bar = bar;
+    } else if (!agree(a, before) && !agree(b, before)) {
+      result_.conclusive = false;
+    }
   }
 
   double rounding(const Evaluation& a, const Evaluation& b) const {

@@ -19,6 +19,13 @@ namespace {
 constexpr double bars_allowed = 10;
 /// Where the bars are wider than this share of the largest gradient, nothing can be told.
 constexpr double coarsest_resolution = 1e-3;
+/// The same for a forward in single precision, which leaves differences few digits.
+constexpr double coarsest_resolution_f32 = 3e-2;
+/// Share of the largest gradient by which differences of a forward in f32 may be off although their bars deny it: its
+/// roundings are too few and too large to be all seen as noise.
+constexpr double trust_in_f32 = 2e-3;
+/// Far from the streams that inputs are drawn from: a cotangent that equals an input would hide their exchange.
+constexpr std::uint64_t cotangent_stream = std::uint64_t{1} << 50;
 /// Inputs with a wrong gradient are checked element by element, for the sake of the hint, while elements times the
 /// elements that each evaluation touches stay below this.
 constexpr double affordable_elements = 1e7;
@@ -34,7 +41,7 @@ double dot(const Numbers& values, const std::vector<std::int8_t>& signs, std::in
 class Checker {
  public:
   Checker(const Subject& subject, const Tensors& inputs, const CheckOptions& options)
-      : subject_(subject), options_(options), line_(subject, inputs), generator_(options.seed) {}
+      : subject_(subject), options_(options), line_(subject, inputs), generator_(options.seed, cotangent_stream) {}
 
   CheckReport run() {
     if (options_.directions < 1) fail<UsageError>("directions must be at least 1, not {}", options_.directions);
@@ -50,6 +57,7 @@ class Checker {
                                       : line_.inputs()[i].dtype()));
     }
     draw_cotangents();
+    doubt_outputs_without_value();
     gradients_ = subject_.backward(clones(line_.inputs()), clones(cotangents_));
     if (!shapes_are_right()) return finish(start);
     measure_own_rounding();
@@ -58,9 +66,10 @@ class Checker {
         report_.contracts.push_back(std::move(contract));
     }
     for (std::size_t i = 0; i < line_.inputs().size(); ++i) {
-      if (subject_.differentiable[i]) check_input(i);
+      if (!subject_.differentiable[i]) continue;
+      check_input(i);
+      if (options_.on_input) options_.on_input(report_.inputs.back());
     }
-    doubt_outputs_without_value();
     if (options_.hints) look_for_hint();
     return finish(start);
   }
@@ -99,7 +108,7 @@ class Checker {
   /// How much the claimed gradient moves when its inputs move by a rounding error: no check can ask for more.
   void measure_own_rounding() {
     own_rounding_.assign(line_.inputs().size(), 0);
-    only_rounding_.assign(line_.inputs().size(), true);
+    only_rounding_.assign(line_.inputs().size(), false);
     for (int trial = 0; trial < 2; ++trial) {
       Tensors moved;
       StreamReader reader(options_.seed, 5000 + trial);
@@ -121,11 +130,13 @@ class Checker {
                       b = numbers_of(again[i], line_.inputs()[i].numel());
         const double unit = unit_of(line_.inputs()[i]);
         const double change = largest_difference(a, b), scale = largest_magnitude(a);
-        only_rounding_[i] = only_rounding_[i] && change > 0.1 * scale;
+        only_rounding_[i] = only_rounding_[i] || change > 0.1 * scale;
         // At a kink the change is a jump, not rounding: it must not hide an error.
         own_rounding_[i] =
             std::max(own_rounding_[i], std::min(std::isfinite(change) ? change : 0.0, 4096 * unit * scale));
         own_rounding_[i] = std::max(own_rounding_[i], 64 * unit * scale);
+        if (line_.inputs()[i].dtype() != DType::f64)
+          own_rounding_[i] = std::max(own_rounding_[i], trust_in_f32 * scale);
       }
     }
   }
@@ -155,11 +166,13 @@ class Checker {
       if (again.at_kink || (!exact_ && (!again.conclusive || again.bar < derivative.bar || elsewhere)))
         derivative = again;
     }
+    if (derivative.constant && has_nan_outputs_)
+      derivative.conclusive = false;  // NaN does not change, whatever it hides
     verdict.expected = derivative.value;
     verdict.bar = derivative.bar;
     verdict.allowed = bars_allowed * derivative.bar + (derivative.at_kink ? 0 : rounding);
     if (!derivative.conclusive) {
-      verdict.verdict = std::isfinite(yours) ? Verdict::cannot_tell : Verdict::disagree;
+      verdict.verdict = std::isfinite(yours) || has_nan_outputs_ ? Verdict::cannot_tell : Verdict::disagree;
     } else if (!fits()) {
       verdict.verdict = Verdict::disagree;
     } else if (derivative.at_kink) {
@@ -248,8 +261,9 @@ class Checker {
   /// Where the bars are too wide for the tensor's own scale, agreement means nothing. A gradient of zeros has no scale:
   /// a slope that changes the outputs by a millionth, where the input moves by its own size, would show.
   void doubt_coarse_ones(std::size_t i, std::vector<ElementVerdict>& verdicts, double scale) {
-    const double resolution =
-        scale > 0 ? coarsest_resolution * scale : 1e-6 * line_.output_size() / line_.typical_size(i);
+    const bool single = line_.inputs()[i].dtype() != DType::f64;
+    const double resolution = scale > 0 ? (single ? coarsest_resolution_f32 : coarsest_resolution) * scale
+                                        : 1e-6 * line_.output_size() / line_.typical_size(i);
     for (ElementVerdict& verdict : verdicts) {
       if (verdict.verdict == Verdict::agree && verdict.allowed > resolution && !verdict.at_kink)
         verdict.verdict = Verdict::cannot_tell;
@@ -463,6 +477,7 @@ class Checker {
       const Numbers values = line_.outputs()[k].to_vector<double>();
       const auto bad = std::find_if(values.begin(), values.end(), [](double value) { return std::isnan(value); });
       if (bad == values.end()) continue;
+      has_nan_outputs_ = true;
       report_.verdict = worse(report_.verdict, Verdict::cannot_tell);
       report_.note = fmt::format("forward gives NaN for the output '{}' at {}: nothing can be told about its gradient",
                                  k < subject_.outputs.size() ? subject_.outputs[k] : std::to_string(k),
@@ -507,7 +522,7 @@ class Checker {
   Tensors cotangents_, gradients_;
   std::vector<double> own_rounding_;
   std::vector<bool> only_rounding_;
-  bool exact_ = false;
+  bool exact_ = false, has_nan_outputs_ = false;
   CheckReport report_;
 };
 

@@ -3,6 +3,7 @@
 // the others.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "framework/testing/subject.h"
 
 namespace gradus::testing {
+
+struct InputReport;
 
 enum class Verdict { agree, disagree, cannot_tell };
 std::string to_string(Verdict verdict);
@@ -27,6 +30,7 @@ struct CheckOptions {
   int most_culprits = 8;  ///< failing elements of a large input that are looked for
   bool contracts = true;  ///< linear, deterministic, inputs unmodified, ...
   bool hints = true;      ///< name the likely cause of a disagreement
+  std::function<void(const InputReport&)> on_input = {};  ///< told of each input as it is done
   bool explain = false;   ///< keep the numbers that --explain prints
 };
 

@@ -74,7 +74,11 @@ std::optional<Hint> HintFinder::some_parts() {
       if (places.size() > 1 && *places.rbegin() - *places.begin() + 1 == static_cast<std::int64_t>(places.size()))
         return fmt::format("{} to {}", *places.begin(), *places.rbegin());
       std::string text;
-      for (const std::int64_t at : places) text += (text.empty() ? "" : ", ") + std::to_string(at);
+      int named = 0;
+      for (const std::int64_t at : places) {
+        if (++named > 8) return fmt::format("{}, ... ({} in all)", text, places.size());
+        text += (text.empty() ? "" : ", ") + std::to_string(at);
+      }
       return text;
     };
     const char* kind = shape_.rank() == 1          ? "elements"

@@ -44,7 +44,9 @@ std::optional<Hint> HintFinder::wrong_point() {
       try {
         const Numbers given_it = backward_with(j, elsewhere);
         const bool normalised_point = name.front() == 't' && name.back() == '\'';
-        bool close = true;  // normalising is known to an epsilon only
+        // Normalising is known to an epsilon only; where the gradient does not depend on the point, nothing is gained
+        // by it.
+        bool close = largest_difference(given_it, expected_) <= 0.1 * largest_difference(yours_, expected_);
         for (std::int64_t e = 0; e < count(); ++e)
           close &= std::fabs(given_it[e] - expected_[e]) <= (normalised_point ? 1e-3 * scale_ : slack_[e]);
         if (close) {

@@ -323,11 +323,14 @@ std::optional<Hint> Jacobians::input_elsewhere() const {
 
 std::optional<Hint> Jacobians::not_transposed() const {
   if (rows_ != columns_) return std::nullopt;
+  bool symmetric = true;  // then transposing it says nothing
   for (std::int64_t o = 0; o < rows_; ++o) {
     for (std::int64_t e = 0; e < columns_; ++e) {
       if (!same(claimed_[o][e], true_[e][o], bars_[e][o])) return std::nullopt;
+      symmetric = symmetric && same(true_[o][e], true_[e][o], bars_[o][e] + bars_[e][o]);
     }
   }
+  if (symmetric) return std::nullopt;
   return about(
       Cause::transposed,
       "it is the Jacobian times the upstream gradient, not the transposed one: backward does what forward does "

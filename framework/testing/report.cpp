@@ -95,12 +95,14 @@ std::string to_text(const CheckReport& report, bool explain) {
   }
   if (!report.contracts.empty()) {
     text += "  also checked: ";
-    for (std::size_t i = 0; i < report.contracts.size(); ++i) {
-      const ContractReport& contract = report.contracts[i];
-      text += fmt::format("{}{} {}", i ? " | " : "", contract.name,
+    bool first = true;
+    for (const ContractReport& contract : report.contracts) {
+      if (contract.skipped && !explain) continue;
+      text += fmt::format("{}{} {}", first ? "" : " | ", contract.name,
                           contract.skipped ? "(" + contract.finding + ")"
                           : contract.held  ? "ok"
                                            : "BROKEN");
+      first = false;
     }
     text += "\n";
     for (const ContractReport& contract : report.contracts) {

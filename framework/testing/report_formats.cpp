@@ -5,6 +5,9 @@
 namespace gradus::testing {
 namespace {
 
+/// As programs read it: agree, disagree, cannot tell.
+std::string in_lower_case(Verdict verdict) { return verdict == Verdict::disagree ? "disagree" : to_string(verdict); }
+
 /// For XML 1.0: markup escaped, characters that it cannot hold left out.
 std::string escaped(const std::string& text) {
   std::string result;
@@ -32,7 +35,7 @@ nlohmann::ordered_json to_json(const InputReport& input) {
   nlohmann::ordered_json json = {{"input", input.name},
                                  {"dtype", to_string(input.spec.dtype)},
                                  {"shape", input.spec.shape.to_vector()},
-                                 {"verdict", to_string(input.verdict)},
+                                 {"verdict", in_lower_case(input.verdict)},
                                  {"oracle", input.oracle},
                                  {"by", input.by_direction ? "direction" : "element"},
                                  {"checked", input.checked},
@@ -55,7 +58,7 @@ nlohmann::ordered_json to_json(const InputReport& input) {
 }  // namespace
 
 nlohmann::ordered_json json_report(Verdict verdict, double seconds) {
-  return {{"schema", "gradus.gradcheck"}, {"version", 1}, {"verdict", to_string(verdict)}, {"seconds", seconds}};
+  return {{"schema", "gradus.gradcheck"}, {"version", 1}, {"verdict", in_lower_case(verdict)}, {"seconds", seconds}};
 }
 
 nlohmann::ordered_json to_json(const CheckReport& report) {
@@ -64,7 +67,7 @@ nlohmann::ordered_json to_json(const CheckReport& report) {
                                  {"call", report.call},
                                  {"seed", report.seed},
                                  {"order", report.order},
-                                 {"verdict", to_string(report.verdict)},
+                                 {"verdict", in_lower_case(report.verdict)},
                                  {"inputs", {}},
                                  {"contracts", {}},
                                  {"cause", nullptr},
@@ -94,7 +97,7 @@ nlohmann::ordered_json to_json(const CheckReport& report) {
 nlohmann::ordered_json to_json(const RecordReport& report) {
   nlohmann::ordered_json json = {{"op", report.op},
                                  {"passed", report.passed()},
-                                 {"verdict", to_string(report.verdict())},
+                                 {"verdict", in_lower_case(report.verdict())},
                                  {"seconds", report.seconds}};
   json["suites"] = nlohmann::ordered_json::array();
   for (const CheckResult& suite : report.suites)
