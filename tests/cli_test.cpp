@@ -2,105 +2,14 @@
 #include <doctest/doctest.h>
 
 #include <map>
-
 #include <nlohmann/json.hpp>
 
 #include "framework/data/utf8.h"
 #include "framework/io/safetensors.h"
 #include "framework/tensor/creation.h"
-#include "tests/program.h"
+#include "tests/workplace.h"
 
 using namespace gradus;
-
-namespace {
-
-const std::string tiny = " --layers 1 --heads 2 --width 16 --block_size 96 --batch_size 8 --progress off";
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-std::int64_t line_count(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
-
-void must_run(const TemporaryFolder& folder, const std::string& line) {
-  const Outcome outcome = run_program(folder, words(line));
-  REQUIRE_MESSAGE(outcome.status == 0, line, "\n", outcome.err);
-}
-
-/// A small invented world, models of it, and everything that a user could give by mistake.
-const TemporaryFolder& workplace() {
-  static TemporaryFolder folder;
-  static bool ready = false;
-  if (ready) return folder;
-  const auto write = [](const std::string& name, const std::string& text) { io::write_file_atomically(folder / name, text); };
-  must_run(folder, "world . --train_people 6 --held_out_people 6 --places 4");
-  must_run(folder, "pretrain vanilla corpus.txt --writing_params_path model --max_epochs 1" + tiny);
-
-  write("empty", "");
-  write("invalid", "one\ntwo\xff\n");
-  write("reserved", "one\ntwo ⁇\n");
-  write("other.txt", "Quite another corpus.\n");
-  write("no_tabs.tsv", "Where was A born?\n");
-  write("one_tab.tsv", "Where was A born?\tB\nWhere was C born?\n");
-  write("unknown.tsv", "Where was A born?\nWhere was ß born?\n");
-  write("long.tsv", "Where was " + std::string(100, 'a') + " born?\ta\n");
-  write("bad.json", "{\"seed\": ");
-  write("bad.conf", "seed = 1\nno equals sign\n");
-  write("foreign.conf", "sed = 1\n");
-  std::filesystem::create_directory(folder / "a_folder");
-
-  const std::string bytes = io::read_file(folder / "model");
-  write("model.truncated", bytes.substr(0, bytes.size() - 100));
-  write("model.header_only", bytes.substr(0, 60));
-  std::string flipped = bytes;
-  flipped[flipped.size() - 3] ^= 1;
-  write("model.flipped", flipped);
-  io::write_safetensors(folder / "foreign.safetensors", {{}, {{"weight", zeros({2, 3})}}});
-  const auto altered = [&](const std::string& name, const std::function<void(io::SafetensorsFile&)>& change) {
-    io::SafetensorsFile file = io::read_safetensors(folder / "model");
-    change(file);
-    io::write_safetensors(folder / name, file);
-  };
-  altered("model.rope", [](io::SafetensorsFile& file) { file.metadata["variant"] = "rope"; });
-  altered("model.no_config", [](io::SafetensorsFile& file) { file.metadata["config"] = "{}"; });
-  altered("model.huge", [](io::SafetensorsFile& file) {
-    nlohmann::json config = nlohmann::json::parse(file.metadata["config"]);
-    config["width"] = config["heads"].get<int>() * 100000;
-    file.metadata["config"] = config.dump();
-  });
-  altered("model.smaller", [](io::SafetensorsFile& file) { file.tensors.pop_back(); });
-  altered("model.misshapen", [](io::SafetensorsFile& file) { file.tensors.front().second = zeros({1, 2}); });
-  write("damaged.checkpoint", bytes.substr(0, 500));
-  ready = true;
-  return folder;
-}
-
-struct Refusal {
-  std::string line;
-  int status;
-  std::string said;
-};
-
-/// One sentence, the right status, nothing half-written.
-void check_refusals(const std::vector<Refusal>& table) {
-  const TemporaryFolder& folder = workplace();
-  for (const Refusal& row : table) {
-    CAPTURE(row.line);
-    const std::vector<std::string> before = folder.names();
-    const Outcome outcome = run_program(folder, words(row.line));
-    CHECK(outcome.status == row.status);
-    CHECK(outcome.err.starts_with("gradus: "));
-    CHECK_MESSAGE(has(outcome.err, row.said), "it said: ", outcome.err);
-    CHECK(line_count(outcome.err) == 1);
-    std::vector<std::string> after = folder.names();
-    std::erase_if(after, [&](const std::string& name) { return name.starts_with(".") || std::find(before.begin(), before.end(), name) != before.end(); });
-    CHECK_MESSAGE(after.empty(), "it left ", after.empty() ? "" : after[0]);
-  }
-}
-
-const std::string pretrain = "pretrain vanilla corpus.txt --writing_params_path new --max_epochs 1";
-const std::string finetune = "finetune vanilla corpus.txt --writing_params_path new --max_epochs 1";
-const std::string evaluate = "evaluate vanilla corpus.txt --outputs_path new";
-
-}  // namespace
 
 TEST_CASE("misspelt commands and options are named, with what was meant") {
   check_refusals({
@@ -550,74 +459,6 @@ TEST_CASE("gradcheck, bench and a closed pipe") {
   const Outcome pipe = run_shell(folder, "{ gradus sample model --prompt a --max_new 20000; echo $? >&2; } | head -c 1");
   CHECK(pipe.out == "a");
   CHECK(pipe.err == "141\n");
-}
-
-TEST_CASE("gradcheck: contradictions and values that cannot be used") {
-  io::write_safetensors(workplace() / "numbers.safetensors", {{}, {{"x", zeros({2, 3}, DType::f64)}}});
-  check_refusals({
-      {"gradcheck --op add --all", 2, "exactly one of --op NAME, --all"},
-      {"gradcheck --all --zoo", 2, "exactly one of --op NAME, --all"},
-      {"gradcheck --op layernorm", 2, "there is no op 'layernorm' (did you mean layer_norm?)"},
-      {"gradcheck --model bert", 2, "--model bert: this version has: gpt"},
-      {"gradcheck --op add --tiny", 2, "--tiny goes with --model"},
-      {"gradcheck --op add --timeout 3", 2, "--timeout goes with --lib"},
-      {"gradcheck --all --sample rows", 2, "--sample goes with a built-in --op"},
-      {"gradcheck --op sum --sample nowhere", 2, "[sum] there is no sample 'nowhere'; it has: all, "},
-      {"gradcheck --op argmax --order 1", 2, "[argmax] has no gradient to check"},
-      {"gradcheck --op add --order 3", 2, "--order must be 1 or 2, not 3"},
-      {"gradcheck --op argmax --repeat 3", 2, "[argmax] has no gradient to check"},
-      {"gradcheck --op matmul --repeat 1 --input a=f64[2,3]", 2, "--repeat and --input contradict each other"},
-      {"gradcheck --list --json new", 2, "--json goes with a check"},
-      {"gradcheck --all --explain", 2, "--explain goes with --op, --model or --lib"},
-      {"gradcheck --op embedding --input weight=f64[3,2] --input ids=i64[4]:uniform(0.4,0.6)", 2,
-       "there is no integer between 0.4 and 0.6"},
-      {"gradcheck --op add --repeat 0", 2, "--repeat must be between 1 and 1000000, not 0"},
-      {"gradcheck --op add --repeat -1", 2, "--repeat must be between 1 and 1000000, not -1"},
-      {"gradcheck --op add --mode slow", 2, "unknown mode 'slow': expected auto, full or fast"},
-      {"gradcheck --op sum --attr axes=0", 2, "--attr goes with --input"},
-      {"gradcheck --op matmul --input a=f64[2,3]", 2, "[matmul] --input b=... is missing"},
-      {"gradcheck --op tanh --input y=f64[2] --input x=f64[2]", 2, "[tanh] there is no input 'y'; it has: x"},
-      {"gradcheck --op tanh --input x=f64[2] --input x=f64[2]", 2, "[tanh] --input x is given 2 times"},
-      {"gradcheck --op tanh --input x=f16[2]", 2, "--input takes NAME=DTYPE[SIZES]"},
-      {"gradcheck --op tanh --input x=f64[2]:uniform(3,1)", 2, "uniform takes two numbers, the smaller one first"},
-      {"gradcheck --op tanh --input x=f64[100000,100000]", 2, "1e+10 elements are too many to check"},
-      {"gradcheck --op matmul --input a=f64[2,3] --input b=f64[2,3]", 2, "[matmul] "},
-      {"gradcheck --op add --seed 99999999999999999999", 2, "--seed: '99999999999999999999' is too large"},
-      {"gradcheck --op softmax --input x=f64[2,3] --attr axes=1", 2,
-       "[softmax] there is no attribute 'axes' (did you mean axis?)"},
-      {"gradcheck --op softmax --input x=f64[2,3] --attr axis=last", 2, "--attr axis=last: a whole number is wanted"},
-      {"gradcheck --op tanh --input y=f64[2] --input x=numbers.safetensors", 2, "there is no input 'y'"},
-      {"gradcheck --op exp --input x=absent.safetensors", 3, "absent.safetensors: cannot be read"},
-      {"gradcheck --op add --input a=numbers.safetensors --input b=f64[3]", 3,
-       "numbers.safetensors: there is no tensor 'a'; it has: x"},
-      {"gradcheck --op add --json new --junit new", 2, "--json and --junit are the same file"},
-      {"gradcheck --op add --junit nowhere/j", 2, "the folder nowhere does not exist"},
-  });
-}
-
-TEST_CASE("gradcheck: inputs of the user's own, draws, a model, and reports for programs") {
-  const TemporaryFolder& folder = workplace();
-  io::write_safetensors(folder / "point.safetensors",
-                        {{}, {{"x", from_values({2, 3}, std::vector<double>{-1, 0, 1, 2, 3, -4}, DType::f64)}}});
-  const auto run = [&](const std::string& arguments, int status = 0) {
-    const Outcome outcome = run_program(folder, words("gradcheck " + arguments));
-    CHECK_MESSAGE(outcome.status == status, arguments, "\n", outcome.out, outcome.err);
-    return outcome.out;
-  };
-  CHECK(
-      has(run("--op matmul --input a=f64[3,4] --input b=f64[4,2]:uniform(-1,1) --order 1"), "a(3,4) f64  b(4,2) f64"));
-  CHECK(has(run("--op softmax --input x=f64[2,3] --attr axis=0 --order 2 --mutants"), "damaged gradients rejected"));
-  CHECK(has(run("--op relu --input x=point.safetensors --order 1 --explain"), "1 element(s) lie on a kink"));
-  CHECK(has(run("--op tanh --input x=f64[30,40] --order 1 --mode full --explain"), "x: judged by forward mode"));
-  CHECK(has(run("--op embedding --input ids=i64[4]:uniform(0,2) --input weight=f64[3,2] --order 1"), "agree"));
-  CHECK(has(run("--op layer_norm --repeat 4 --seed 9 --json sweep.json"), "4 draws, "));
-  CHECK(nlohmann::json::parse(io::read_file(folder / "sweep.json")).at("ops").at(0).at("agree") == 8);
-  CHECK(has(run("--model gpt --tiny --mode fast --junit model.xml"), "gpt (tiny): agree, 37 parameters"));
-  CHECK(has(io::read_file(folder / "model.xml"), "<testsuite name=\"gradus.gradcheck\" tests=\"1\" failures=\"0\""));
-  const nlohmann::json json = nlohmann::json::parse(run("--op sum --sample rows --json -"));
-  CHECK(json.at("schema") == "gradus.gradcheck");
-  CHECK(json.at("verdict") == "agree");
-  CHECK(json.at("checks").size() == 2);  // both orders
 }
 
 TEST_CASE("--json - leaves nothing but JSON on standard output") {

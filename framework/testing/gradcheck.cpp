@@ -10,6 +10,7 @@
 #include "framework/testing/hints.h"
 #include "framework/testing/jacobian.h"
 #include "framework/testing/line.h"
+#include "framework/testing/mutants.h"
 #include "framework/testing/numbers.h"
 
 namespace gradus::testing {
@@ -417,48 +418,25 @@ class Checker {
     InputReport& result = report_.inputs.back();
     const double scale = largest_magnitude(yours);
     if (yours.empty() || scale == 0) return;
-    const Shape& shape = line_.inputs()[i].shape();
-    const auto try_mutant = [&](const char* name, const Numbers& mutant) {
-      if (largest_difference(mutant, yours) <= 1e-6 * scale) return;  // changes nothing here
-      ++result.mutants;
-      if (rejects(mutant)) ++result.mutants_caught;
-      else result.blind_to.push_back(name);
-    };
-    Numbers mutant(yours.size(), 0.0);
-    try_mutant("zero", mutant);
-    mutant = yours;
-    for (double& value : mutant) value = -value;
-    try_mutant("sign flipped", mutant);
-    mutant = yours;
-    for (double& value : mutant) value *= 2;
-    try_mutant("doubled", mutant);
-    if (shape.rank() > 0 && shape[0] > 1) {
-      mutant = yours;
-      std::fill(mutant.begin(),
-                mutant.begin() + static_cast<std::ptrdiff_t>(yours.size() / static_cast<std::size_t>(shape[0])), 0.0);
-      try_mutant("first row dropped", mutant);
-    }
-    mutant = yours;
-    std::rotate(mutant.begin(), mutant.begin() + 1, mutant.end());
-    try_mutant("rolled by one", mutant);
-    if (shape.rank() == 2 && shape[0] == shape[1]) {
-      for (std::int64_t r = 0; r < shape[0]; ++r) {
-        for (std::int64_t c = 0; c < shape[1]; ++c) mutant[r * shape[1] + c] = yours[c * shape[1] + r];
-      }
-      try_mutant("transposed", mutant);
-    }
     Tensors all_ones;
     for (const Tensor& cotangent : cotangents_)
       all_ones.push_back(cotangent.defined() ? full(cotangent.shape(), options_.cotangent_scale, cotangent.dtype())
                                              : cotangent);
-    const Tensors ignoring = subject_.backward(line_.inputs(), all_ones);
-    try_mutant("upstream ignored", numbers_of(ignoring[i], line_.inputs()[i].numel()));
+    auto damaged = damaged_gradients(yours, line_.inputs()[i].shape());
+    damaged.emplace_back("upstream ignored",
+                         numbers_of(subject_.backward(line_.inputs(), all_ones)[i], line_.inputs()[i].numel()));
+    for (const auto& [name, mutant] : damaged) {
+      if (largest_difference(mutant, yours) <= 1e-6 * scale) continue;  // changes nothing here
+      ++result.mutants;
+      if (rejects(mutant)) ++result.mutants_caught;
+      else result.blind_to.push_back(name);
+    }
   }
 
   void look_for_hint() {
     for (const ContractReport& contract : report_.contracts) {
       if (contract.held) continue;
-      report_.hint = Hint{contract.cause, "", contract.finding, 1};
+      report_.hint = Hint{contract.cause, "", contract.finding};
       return;
     }
     for (std::size_t r = 0; r < report_.inputs.size(); ++r) {
@@ -491,7 +469,7 @@ class Checker {
       if (!contract.held) report_.verdict = Verdict::disagree;
     }
     if (!report_.hint && !report_.contracts.empty() && !report_.contracts[0].held)
-      report_.hint = Hint{Cause::wrong_shape, "", report_.contracts[0].finding, 1};
+      report_.hint = Hint{Cause::wrong_shape, "", report_.contracts[0].finding};
     if (options_.explain) explain();
     report_.evaluations = line_.evaluations();
     report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

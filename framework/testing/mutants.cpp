@@ -85,4 +85,33 @@ OpSpec mutate(const OpSpec& spec, const Mutant& mutant) {
   return damaged;
 }
 
+std::vector<std::pair<std::string, std::vector<double>>> damaged_gradients(const std::vector<double>& gradient,
+                                                                           const Shape& shape) {
+  std::vector<std::pair<std::string, std::vector<double>>> damaged;
+  const auto damage = [&](const char* name, auto&& change) {
+    damaged.emplace_back(name, gradient);
+    change(damaged.back().second);
+  };
+  damage("zero", [](Values& v) { std::fill(v.begin(), v.end(), 0.0); });
+  damage("sign flipped", [](Values& v) {
+    for (double& x : v) x = -x;
+  });
+  damage("doubled", [](Values& v) {
+    for (double& x : v) x *= 2;
+  });
+  if (shape.rank() > 0 && shape[0] > 1) {
+    damage("first row dropped",
+           [&](Values& v) { std::fill_n(v.begin(), v.size() / static_cast<std::size_t>(shape[0]), 0.0); });
+  }
+  damage("rolled by one", [](Values& v) { std::rotate(v.begin(), v.begin() + 1, v.end()); });
+  if (shape.rank() == 2 && shape[0] == shape[1]) {
+    damage("transposed", [&](Values& v) {
+      for (std::int64_t r = 0; r < shape[0]; ++r) {
+        for (std::int64_t c = 0; c < shape[1]; ++c) v[r * shape[1] + c] = gradient[c * shape[1] + r];
+      }
+    });
+  }
+  return damaged;
+}
+
 }  // namespace gradus::testing

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/ops/op_spec.h"
@@ -20,5 +21,9 @@ const std::vector<Mutant>& all_mutants();
 
 /// The record with its backward damaged, first order. The copy must outlive every tape it is used in.
 OpSpec mutate(const OpSpec& spec, const Mutant& mutant);
+
+/// One gradient damaged in the ways that every check at a point must see: zero, sign, scale, a lost row, order.
+std::vector<std::pair<std::string, std::vector<double>>> damaged_gradients(const std::vector<double>& gradient,
+                                                                           const Shape& shape);
 
 }  // namespace gradus::testing
