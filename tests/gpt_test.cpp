@@ -163,6 +163,31 @@ TEST_CASE("ragged rows: the loss and gradients of padded ones") {
   CHECK_THROWS_AS(model.forward(from_values({1, 17}, packed), {8, 8}), ContractError);
 }
 
+TEST_CASE("decoding with a cache gives the logits of the whole sequence") {
+  const models::GptConfig config{
+      .vocabulary_size = 9, .block_size = 8, .layers = 2, .heads = 2, .width = 6, .dropout = {}};
+  models::Gpt model(config, 3, DType::f64);
+  model.set_training(false);
+  Generator generator(4);
+  const Tensor ids = random_integers({3, 8}, generator, 1, 8);
+  const std::vector<double> whole = model.forward(ids).to_vector<double>();
+  models::KeyValueCache cache;
+  std::vector<double> parts(whole.size());
+  for (std::int64_t begin = 0, end = 5; begin < 8; begin = end++) {
+    const Tensor logits = model.decode(slice(ids, 1, begin, end), cache);
+    CHECK(!logits.requires_grad());
+    const std::vector<double> values = logits.to_vector<double>();
+    for (std::int64_t row = 0; row < 3; ++row) {
+      std::copy_n(values.begin() + row * (end - begin) * 9, (end - begin) * 9, parts.begin() + (row * 8 + begin) * 9);
+    }
+  }
+  for (std::size_t e = 0; e < whole.size(); ++e) CHECK(parts[e] == doctest::Approx(whole[e]).epsilon(1e-12));
+  CHECK_THROWS_AS(model.decode(slice(ids, 1, 0, 1), cache), ContractError);  // it is full
+  models::KeyValueCache other;
+  model.decode(slice(ids, 1, 0, 2), other);
+  CHECK_THROWS_AS(model.decode(slice(ids, 1, 2, 4), other), ContractError);
+}
+
 TEST_CASE("dropout is on while training, and off for evaluation") {
   GptConfig config = tiny();
   config.dropout = {0.5, 0.5, 0.5};

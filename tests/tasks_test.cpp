@@ -9,6 +9,7 @@
 #include "framework/base/error.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
+#include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 #include "tasks/birthplace/evaluation.h"
 #include "tasks/span_corruption/span_corruption.h"
@@ -351,6 +352,20 @@ TEST_CASE("questions answered together are answered as one at a time") {
     continuations.insert({together[i].end() - count, together[i].end()});
   }
   CHECK(continuations.size() > 20);
+
+  // Where sequences fit the model, earlier characters are not computed again: the answers are the same.
+  const auto roomy = random_model(vocabulary_size, 64);
+  const std::vector<Ids> cached = tasks::decode_greedily(*roomy, prompts, count);
+  roomy->set_training(false);
+  for (std::size_t i = 0; i < prompts.size(); i += 7) {
+    Ids sequence = prompts[i];
+    for (int step = 0; step < count; ++step) {
+      const auto length = static_cast<std::int64_t>(sequence.size());
+      const Tensor logits = roomy->forward(from_values({1, length}, sequence));
+      sequence.push_back(argmax(slice(logits, 1, length - 1, length)).to_vector<std::int64_t>()[0]);
+    }
+    CHECK(cached[i] == sequence);
+  }
   CHECK(message_of<DataError>([&] { tasks::decode_greedily(*model, {{}}, count); }) == "an empty prompt cannot be continued");
 }
 

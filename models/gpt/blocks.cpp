@@ -1,5 +1,6 @@
 #include "models/gpt/blocks.h"
 
+#include "framework/kernels/cpu/copy.h"
 #include "framework/ops/ops.h"
 
 namespace gradus::models {
@@ -21,18 +22,41 @@ CausalSelfAttention::CausalSelfAttention(std::int64_t width, std::int64_t heads,
   register_module("proj", projection_);
 }
 
-Tensor CausalSelfAttention::forward(const Tensor& x, const Lengths& lengths) const {
+namespace {
+
+/// Puts what is new, (B,H,T,D), behind what the cache holds; returns all of it.
+Tensor append(Tensor& cached, const Tensor& fresh, std::int64_t seen, std::int64_t room) {
+  if (!cached.defined()) cached = Tensor::empty({fresh.size(0), fresh.size(1), room, fresh.size(3)}, fresh.dtype());
+  const std::int64_t end = seen + fresh.size(2);
+  if (end > room) fail("attention: {} positions do not fit a cache for {}", end, room);
+  cpu::copy(slice(cached, 2, seen, end), fresh);
+  return slice(cached, 2, 0, end);
+}
+
+}  // namespace
+
+Tensor CausalSelfAttention::forward(const Tensor& x, const AttentionContext& context) const {
   const std::int64_t batch = x.size(0), length = x.size(1), width = x.size(2);
   const auto split_heads = [&](const Tensor& y) {  // (B,T,C) -> (B,H,T,C/H)
     return permute(reshape(y, {batch, length, heads_, width / heads_}), {0, 2, 1, 3});
   };
-  AttentionOptions options{.causal = true, .lengths = lengths};
+  AttentionOptions options{.causal = true, .lengths = context.lengths};
   if (is_training() && attention_dropout_ > 0) {
     options.dropout = attention_dropout_;
     options.seed = static_cast<std::int64_t>(generator_->seed());
     options.stream = static_cast<std::int64_t>(generator_->take_stream());
   }
-  const Tensor mixed = scaled_dot_product_attention(split_heads(run(query_, x)), split_heads(run(key_, x)), split_heads(run(value_, x)), options);
+  const Tensor queries = split_heads(run(query_, x));
+  Tensor keys = split_heads(run(key_, x)), values = split_heads(run(value_, x));
+  if (LayerCache* cache = context.cache) {
+    if (cache->seen > 0 && length != 1)
+      fail("attention: after {} positions a cache takes one at a time, not {}", cache->seen, length);
+    options.causal = cache->seen == 0;  // the one new position sees all
+    keys = append(cache->keys, keys, cache->seen, context.room);
+    values = append(cache->values, values, cache->seen, context.room);
+    cache->seen += length;
+  }
+  const Tensor mixed = scaled_dot_product_attention(queries, keys, values, options);
   const Tensor merged = reshape(permute(mixed, {0, 2, 1, 3}), {batch, length, width});
   return run(residual_dropout_, run(projection_, merged));
 }
@@ -59,8 +83,8 @@ Block::Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, 
   register_module("mlp", feed_forward_);
 }
 
-Tensor Block::forward(const Tensor& x, const Lengths& lengths) const {
-  const Tensor attended = x + run(attention_, run(norm1_, x), lengths);
+Tensor Block::forward(const Tensor& x, const AttentionContext& context) const {
+  const Tensor attended = x + run(attention_, run(norm1_, x), context);
   return attended + run(feed_forward_, run(norm2_, attended));
 }
 

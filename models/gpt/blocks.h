@@ -13,12 +13,26 @@ struct DropoutRates {
 /// Lengths of the sequences that follow each other in a row without padding; none: the row is one sequence.
 using Lengths = std::vector<std::int64_t>;
 
-/// Multi-head self-attention in which position t of a sequence sees its positions up to t. x (B,T,C) -> (B,T,C).
+/// Keys and values of the positions that one layer has seen, (B,H,room,D), the first `seen` of them filled.
+struct LayerCache {
+  Tensor keys, values;
+  std::int64_t seen = 0;
+};
+
+/// What a position of x may attend to besides those before it in x.
+struct AttentionContext {
+  Lengths lengths = {};         ///< only its own sequence
+  LayerCache* cache = nullptr;  ///< also everything before x; keys and values of x are added. For inference
+  std::int64_t room = 0;        ///< positions that an empty cache is made for
+};
+
+/// Multi-head self-attention in which position t of a sequence sees its positions up to t. x (B,T,C) -> (B,T,C); with a
+/// cache that has seen something T is 1.
 class CausalSelfAttention : public nn::Module {
  public:
   CausalSelfAttention(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer,
                       Generator& generator);
-  Tensor forward(const Tensor& x, const Lengths& lengths = {}) const;
+  Tensor forward(const Tensor& x, const AttentionContext& context = {}) const;
 
  private:
   nn::Linear key_, query_, value_, projection_;
@@ -43,7 +57,7 @@ class FeedForward : public nn::Module {
 class Block : public nn::Module {
  public:
   Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator);
-  Tensor forward(const Tensor& x, const Lengths& lengths = {}) const;
+  Tensor forward(const Tensor& x, const AttentionContext& context = {}) const;
 
  private:
   nn::LayerNorm norm1_, norm2_;

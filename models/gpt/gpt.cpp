@@ -1,5 +1,6 @@
 #include "models/gpt/gpt.h"
 
+#include "framework/autograd/modes.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 
@@ -92,7 +93,21 @@ Tensor Gpt::positions(const Lengths& lengths) const {
 Tensor Gpt::forward(const Tensor& ids, const Lengths& lengths) const {
   if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", to_string(ids.shape()));
   Tensor x = run(dropout_, run(token_, ids) + positions(lengths.empty() ? Lengths{ids.size(1)} : lengths));
-  for (const auto& block : blocks_) x = run(*block, x, lengths);
+  for (const auto& block : blocks_) x = run(*block, x, AttentionContext{.lengths = lengths});
+  return run(head_, run(norm_, x));
+}
+
+Tensor Gpt::decode(const Tensor& ids, KeyValueCache& cache) const {
+  if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", to_string(ids.shape()));
+  const NoGradScope no_grad;
+  cache.layers.resize(blocks_.size());
+  const std::int64_t seen = cache.layers[0].seen, end = seen + ids.size(1);
+  if (end > config_.block_size)
+    fail("gpt: a sequence of {} characters is longer than the model's {}", end, config_.block_size);
+  Tensor x = run(dropout_, run(token_, ids) + slice(position_, 1, seen, end));
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    x = run(*blocks_[i], x, AttentionContext{.cache = &cache.layers[i], .room = config_.block_size});
+  }
   return run(head_, run(norm_, x));
 }
 

@@ -26,6 +26,11 @@ void to_json(nlohmann::json& json, const GptConfig& config);
 /// Throws nlohmann::json::exception where a field is missing or of another type.
 void from_json(const nlohmann::json& json, GptConfig& config);
 
+/// What decoding need not compute again; empty at first. Belongs to one batch of sequences of one length.
+struct KeyValueCache {
+  std::vector<LayerCache> layers = {};
+};
+
 class Gpt : public nn::Module {
  public:
   /// Initial values are functions of `seed`; the dropout masks of a run follow from it as well.
@@ -34,6 +39,10 @@ class Gpt : public nn::Module {
   /// ids (B,T) i64 with T <= block_size -> logits (B,T,vocabulary_size). With `lengths`, each row holds sequences of
   /// these lengths one after the other, every one as if it stood alone: ragged batches as ids (1,N), without padding.
   Tensor forward(const Tensor& ids, const Lengths& lengths = {}) const;
+
+  /// Logits (B,T,vocabulary_size) for the characters ids (B,T) that follow those of earlier calls with the same cache,
+  /// which are not computed again. After the first call T is 1. Records nothing; all together no more than block_size.
+  Tensor decode(const Tensor& ids, KeyValueCache& cache) const;
 
   const GptConfig& config() const { return config_; }
   /// Source of the dropout streams; its state belongs into checkpoints.

@@ -48,14 +48,19 @@ std::vector<std::vector<std::int64_t>> decode_greedily(models::Gpt& model, const
     if (length == 0) fail<DataError>("an empty prompt cannot be continued");
     for (std::size_t first = 0; first < members.size(); first += largest_group) {
       const std::size_t rows = std::min(largest_group, members.size() - first);
+      // Sequences that outgrow the model lose their first characters, and with them what a cache knows.
+      const bool fits = static_cast<std::int64_t>(length) + count - 1 <= model.config().block_size;
+      models::KeyValueCache cache;
       for (std::int64_t step = 0; step < count; ++step) {
-        const std::int64_t context = std::min<std::int64_t>(sequences[members[first]].size(), model.config().block_size);
+        const std::int64_t have = static_cast<std::int64_t>(length) + step;
+        const std::int64_t context = fits && step > 0 ? 1 : std::min<std::int64_t>(have, model.config().block_size);
         std::vector<std::int64_t> ids;
         for (std::size_t row = 0; row < rows; ++row) {
           const auto& sequence = sequences[members[first + row]];
           ids.insert(ids.end(), sequence.end() - context, sequence.end());
         }
-        const Tensor logits = model.forward(from_values({static_cast<std::int64_t>(rows), context}, ids));
+        const Tensor given = from_values({static_cast<std::int64_t>(rows), context}, ids);
+        const Tensor logits = fits ? model.decode(given, cache) : model.forward(given);
         const std::vector<std::int64_t> next = argmax(slice(logits, 1, context - 1, context)).to_vector<std::int64_t>();
         for (std::size_t row = 0; row < rows; ++row) sequences[members[first + row]].push_back(next[row]);
       }
