@@ -83,8 +83,9 @@ void explain_end(const std::string& who, const Process& process, const Answer& a
     fail_foreign(Kind::timeout, who, stage, fmt::format("did not return within {:g} s", timeout));
   if (control.signal == 0) {
     fail_foreign(Kind::crash, who, stage,
-                 answer.exited ? fmt::format("ended the process with exit code {}", answer.code)
-                               : "crashed: " + signal_name(answer.code, 0));
+                 answer.cut_off  ? "closed its connection to the checker and did not return"
+                 : answer.exited ? fmt::format("ended the process with exit code {}", answer.code)
+                                 : "crashed: " + signal_name(answer.code, 0));
   }
   if (stage == Stage::reading)
     fail_foreign(Kind::bad_description, who, stage, "holds a pointer that leads nowhere: " + crash_reason(control));

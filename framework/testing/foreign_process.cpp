@@ -70,10 +70,14 @@ Answer Process::end(bool kill) {
   if (id_ <= 0) return answer;
   // A closed socket nearly always means that the process has ended; otherwise the op has closed it, and is not waited
   // for.
+  answer.cut_off = !kill;
   for (int i = 0; !kill && i < 1000; ++i) {
     siginfo_t ended{};
     const int failed = ::waitid(P_PID, static_cast<id_t>(id_), &ended, WEXITED | WNOHANG | WNOWAIT);
-    if (failed || ended.si_pid != 0) break;
+    if (failed || ended.si_pid != 0) {
+      answer.cut_off = false;
+      break;
+    }
     ::usleep(1000);
   }
   ::kill(-id_, SIGKILL);

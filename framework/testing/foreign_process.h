@@ -10,6 +10,7 @@ namespace gradus::testing::foreign {
 struct Answer {
   enum class Kind { answered, ended, timed_out } kind;
   bool exited = false;  ///< ended by exit; otherwise by a signal
+  bool cut_off = false;  ///< it lived on without its connection, and was killed
   int code = 0;         ///< exit status or signal
 };
 

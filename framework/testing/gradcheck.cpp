@@ -220,8 +220,9 @@ class Checker {
     if (!exact.conclusive) return differences;
     if (differences.conclusive &&
         std::fabs(differences.value - exact.value) > bars_allowed * (differences.bar + exact.bar)) {
-      report_.inputs.back().note = fmt::format("forward mode says {:.9g} where differences say {:.9g}: not used",
-                                               exact.value, differences.value);
+      report_.inputs.back().refuted =
+          fmt::format("forward mode says {:.9g} where differences say {:.9g}: it is wrong, and not used", exact.value,
+                      differences.value);
       exact_ = false;
       return differences;
     }

@@ -59,6 +59,7 @@ struct InputReport {
   int mutants = 0, mutants_caught = 0;     ///< damaged gradients that a check at this point must reject
   std::vector<std::string> blind_to = {};  ///< the mutants that passed
   std::string note = {};
+  std::string refuted = {};  ///< what forward mode says against differences, which are believed
 };
 
 struct ContractReport {

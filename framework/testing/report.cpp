@@ -60,7 +60,12 @@ std::string to_text(const CheckReport& report, bool explain) {
   const std::string title = fmt::format("{}{}{}", report.subject, report.label.empty() ? "" : " (" + report.label + ")",
                                         report.order == 2 ? " second order" : "");
   std::string text = fmt::format("{:44} {:60} {}\n", title, report.call, to_string(report.verdict));
-  if (report.verdict == Verdict::agree && !explain) return text;
+  if (report.verdict == Verdict::agree && !explain) {
+    for (const InputReport& input : report.inputs) {
+      if (!input.refuted.empty()) text += fmt::format("  {}: {}\n", input.name, input.refuted);
+    }
+    return text;
+  }
   if (!report.inputs.empty())
     text += fmt::format("  {:14} {:>9}  {:12} {:>14}   {:24} {:>12}   {}\n", "input", "elements", "worst at", "yours",
                         "expected", "off by", "verdict");
@@ -79,7 +84,9 @@ std::string to_text(const CheckReport& report, bool explain) {
         single ? place_of(input.spec.shape, input.worst.element) : fmt::format("direction {}", input.worst.element),
         input.worst.yours, with_bar(input.worst.expected, input.worst.bar), off, verdict);
     if (input.verdict == Verdict::disagree) text += bars_of(input);
-    if (!input.note.empty()) text += "    " + input.note + "\n";
+    for (const std::string& sentence : {input.note, input.refuted}) {
+      if (!sentence.empty()) text += "    " + sentence + "\n";
+    }
   }
   if (!report.note.empty()) text += "  " + report.note + "\n";
   if (report.hint) {

@@ -57,6 +57,11 @@ static int starts_another(const gradus_call* call) {
   return loops(call);
 }
 
+static int hangs_up(const gradus_call* call) {
+  for (int file = 3; file < 64; ++file) close(file);
+  return loops(call);
+}
+
 /* Touches what it must not. */
 static int writes_past(const gradus_call* call) { return forward(call), ((volatile double*)y_of(call))[count] = 1, 0; }
 static int writes_before(const gradus_call* call) { return forward(call), ((volatile double*)y_of(call))[-1] = 1, 0; }
@@ -161,6 +166,7 @@ static const gradus_op ops[] = {
     BACKWARD(leaves),
     BACKWARD(is_killed),
     BACKWARD(loops),
+    BACKWARD(hangs_up),
     BACKWARD(starts_another),
     FORWARD(writes_past),
     FORWARD(writes_before),
