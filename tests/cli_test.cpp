@@ -3,6 +3,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "framework/data/utf8.h"
 #include "framework/io/safetensors.h"
@@ -63,6 +64,7 @@ TEST_CASE("values that cannot be used") {
       {"evaluate rope corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new", 2,
        "'rope' is not part of this version"},
       {pretrain + " --max_epochs -1", 2, "--max_epochs must not be negative, not -1"},
+      {pretrain + " --micro_batches 0", 2, "--micro_batches must be at least 1, not 0"},
       {pretrain + " --batch_size -4", 2, "--batch_size must not be negative, not -4"},
       {pretrain + " --batch_size 1.5", 2, "--batch_size: '1.5' is not a whole number"},
       {pretrain + " --batch_size many", 2, "--batch_size: 'many' is not a whole number"},
@@ -357,6 +359,28 @@ TEST_CASE("the assignment's commands in the assignment's order") {
     // The vocabulary is in the model: the corpus is not needed.
     must_run(folder, "evaluate vanilla --reading_params_path vanilla.finetune.params --eval_corpus_path held_out.tsv --outputs_path again.predictions");
     CHECK(io::read_file(folder / "again.predictions") == predictions);
+  }
+}
+
+TEST_CASE("a batch in parts gives the steps of the whole batch") {
+  const TemporaryFolder& folder = workplace();
+  const auto losses = [&](const std::string& parts) {
+    must_run(folder,
+             "pretrain vanilla corpus.txt --writing_params_path parts --metrics parts.jsonl --dropout 0 --max_epochs 3 "
+             "--force --micro_batches " +
+                 parts + tiny);
+    std::vector<double> values;
+    std::istringstream lines(io::read_file(folder / "parts.jsonl"));
+    for (std::string line; std::getline(lines, line);) values.push_back(nlohmann::json::parse(line).at("loss"));
+    return values;
+  };
+  const std::vector<double> whole = losses("1");
+  REQUIRE(whole.size() > 10);
+  for (const std::string parts : {"2", "3", "100"}) {
+    const std::vector<double> in_parts = losses(parts);
+    REQUIRE(in_parts.size() == whole.size());
+    for (std::size_t step = 0; step < whole.size(); ++step)
+      CHECK(in_parts[step] == doctest::Approx(whole[step]).epsilon(1e-4));
   }
 }
 

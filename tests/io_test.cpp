@@ -482,6 +482,15 @@ TEST_CASE("padding at the end of an example is left out, and counted all the sam
   CHECK(padded.counted_tokens == 2);
   CHECK(data::collate({{{0, 1}, {0, 0}}}).inputs.shape() == Shape{1, 2});
   CHECK(has(message_of<ContractError>([] { data::collate({}); }), "at least one example"));
+  CHECK(batch.predicted == 2);
+  const std::vector<data::Batch> halves = data::split(batch, 2);
+  REQUIRE(halves.size() == 2);
+  CHECK(halves[0].inputs.to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 6});
+  CHECK(halves[1].targets.to_vector<std::int64_t>() == std::vector<std::int64_t>{0, 0, 8});
+  CHECK(halves[1].lengths == std::vector<std::int64_t>{3});
+  CHECK(halves[0].predicted + halves[1].predicted == 2);
+  CHECK(data::split(batch, 7).size() == 2);
+  CHECK(data::split(batch, 1)[0].lengths == batch.lengths);
   CHECK(has(message_of<ContractError>([] { data::collate({{{1, 2}, {1, 2}}, {{1}, {1}}}); }), "one length"));
   CHECK(has(message_of<ContractError>([] { data::collate({{{1, 2}, {1}}}); }), "one length"));
 }

@@ -22,6 +22,8 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   command.add_option("--tb_expt_name", options.tb_expt_name, "Accepted for the assignment's scripts; names nothing here")->capture_default_str();
   add_integer(command, "--max_epochs", options.max_epochs, "0 for the assignment's: 650 to pretrain, 75 or 10 to finetune");
   add_integer(command, "--batch_size", options.batch_size, "0 for the assignment's: 128 to pretrain, 256 to finetune");
+  add_integer(command, "--micro_batches", options.micro_batches,
+              "Parts in which a batch runs, for less memory; one step for all");
   add_integer(command, "--edition", options.edition, "Course edition whose schedule and lengths are used: 2021 to 2024");
   add_integer(command, "--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up");
   add_integer(command, "--final_tokens", options.final_tokens, "Tokens at which the cosine has fallen; 0 for the edition's");
@@ -69,6 +71,7 @@ void check_training_options(const TrainingRunOptions& options) {
     fail<UsageError>("--bottleneck_dim belongs to the perceiver, which is not part of this version");
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
   if (options.max_epochs < 0) fail<UsageError>("--max_epochs must not be negative, not {}", options.max_epochs);
+  if (options.micro_batches < 1) fail<UsageError>("--micro_batches must be at least 1, not {}", options.micro_batches);
   if (options.batch_size < 0) fail<UsageError>("--batch_size must not be negative, not {}", options.batch_size);
   if (options.edition < 2021 || options.edition > 2024) fail<UsageError>("--edition must be 2021, 2022, 2023 or 2024, not {}", options.edition);
   if (options.warmup_tokens < 0 || options.final_tokens < 0) fail<UsageError>("--warmup_tokens and --final_tokens must not be negative");
@@ -117,6 +120,7 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& reci
           {"--batch_size", fmt::format("{} batches an epoch", source.batches_per_epoch())},
           {"--reading_params_path",
            options.reading_params_path.empty() ? "none" : io::checksum(io::read_file(options.reading_params_path))},
+          {"--micro_batches", options.micro_batches},
           {"--seed", options.common.seed},
           {"--dtype", options.common.dtype},
           {"--edition", options.edition},
@@ -150,6 +154,7 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
                   const data::Vocabulary& vocabulary, const data::BatchSource& source) {
   train::TrainerOptions trainer;
   trainer.max_epochs = recipe.epochs;
+  trainer.micro_batches = options.micro_batches;
   trainer.schedule = {.peak = recipe.learning_rate,
                       .warmup_tokens = options.warmup_tokens,
                       .final_tokens = options.final_tokens > 0 ? options.final_tokens : recipe.final_tokens,

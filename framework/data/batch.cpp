@@ -1,6 +1,7 @@
 #include "framework/data/batch.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "framework/base/error.h"
 #include "framework/tensor/creation.h"
@@ -10,8 +11,11 @@ namespace gradus::data {
 Batch collate(const std::vector<Example>& examples) {
   if (examples.empty()) fail("a batch needs at least one example");
   const std::size_t full = examples[0].input.size();
-  Batch batch{
-      .inputs = {}, .targets = {}, .lengths = {}, .counted_tokens = static_cast<std::int64_t>(examples.size() * full)};
+  Batch batch{.inputs = {},
+              .targets = {},
+              .lengths = {},
+              .predicted = 0,
+              .counted_tokens = static_cast<std::int64_t>(examples.size() * full)};
   std::vector<std::int64_t> inputs, targets;
   for (const Example& example : examples) {
     if (example.input.size() != full || example.target.size() != full)
@@ -22,10 +26,37 @@ Batch collate(const std::vector<Example>& examples) {
     inputs.insert(inputs.end(), example.input.begin(), example.input.begin() + batch.lengths.back());
     targets.insert(targets.end(), example.target.begin(), example.target.begin() + batch.lengths.back());
   }
+  batch.predicted = static_cast<std::int64_t>(targets.size()) - std::count(targets.begin(), targets.end(), 0);
   const Shape shape{1, static_cast<std::int64_t>(inputs.size())};
   batch.inputs = from_values(shape, inputs);
   batch.targets = from_values(shape, targets);
   return batch;
+}
+
+std::vector<Batch> split(const Batch& batch, std::int64_t parts) {
+  const auto sequences = static_cast<std::int64_t>(batch.lengths.size());
+  if (parts < 1) fail("a batch can be split into one part at least, not {}", parts);
+  if (parts == 1 || sequences < 2) return {batch};
+  parts = std::min(parts, sequences);
+  const std::vector<std::int64_t> inputs = batch.inputs.to_vector<std::int64_t>(),
+                                  targets = batch.targets.to_vector<std::int64_t>();
+  std::vector<Batch> result;
+  std::int64_t begin = 0;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    const std::int64_t first = part * sequences / parts, last = (part + 1) * sequences / parts;
+    Batch piece = batch;
+    piece.lengths.assign(batch.lengths.begin() + first, batch.lengths.begin() + last);
+    piece.counted_tokens = part == 0 ? batch.counted_tokens : 0;
+    const std::int64_t end = std::accumulate(piece.lengths.begin(), piece.lengths.end(), begin);
+    const std::vector<std::int64_t> own_inputs(inputs.begin() + begin, inputs.begin() + end),
+        own_targets(targets.begin() + begin, targets.begin() + end);
+    piece.inputs = from_values({1, end - begin}, own_inputs);
+    piece.targets = from_values({1, end - begin}, own_targets);
+    piece.predicted = (end - begin) - std::count(own_targets.begin(), own_targets.end(), 0);
+    result.push_back(std::move(piece));
+    begin = end;
+  }
+  return result;
 }
 
 }  // namespace gradus::data

@@ -13,6 +13,7 @@ namespace gradus::data {
 struct Batch {
   Tensor inputs, targets;
   std::vector<std::int64_t> lengths;  ///< of the sequences; empty: rows (B,T) of one length
+  std::int64_t predicted = 0;         ///< targets that are not pad: what a mean loss is over
   std::int64_t counted_tokens = 0;  ///< what the token-counted schedule counts: padding included
 };
 
@@ -24,6 +25,10 @@ struct Example {
 /// Examples of one length as a batch without padding: what follows the last id and the last target of an example is
 /// left out, as with a causal mask it changes neither the loss nor a gradient. counted_tokens counts it all the same.
 Batch collate(const std::vector<Example>& examples);
+
+/// The sequences of a ragged batch in so many batches, or as many as there are sequences. counted_tokens stays with the
+/// first.
+std::vector<Batch> split(const Batch& batch, std::int64_t parts);
 
 /// Batches as a pure function of (epoch, index): resuming needs no more than these two numbers.
 class BatchSource {

@@ -129,11 +129,17 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
           try_save() ? fmt::format(". The state before this step is in {}", options.checkpoint_path) : "";
       fail<NumericError>("step {}: {} is not finite{}{}", position.step + 1, what, first_non_finite(model, loss, batch), saved);
     };
-    const Tensor value = loss(batch);
-    const double loss_value = value.item();
-    if (!std::isfinite(loss_value)) blame_non_finite("the loss");
+    double loss_value = 0;
     model.zero_gradients();
-    backward(value);
+    for (const data::Batch& part : data::split(batch, options.micro_batches)) {
+      if (part.predicted == 0 && batch.predicted > 0) continue;
+      // The mean over the batch is the mean of the parts' means, weighted by what they predict.
+      const double share = options.micro_batches == 1 ? 1 : double(part.predicted) / double(batch.predicted);
+      const Tensor value = loss(part);
+      loss_value += share * value.item();
+      if (!std::isfinite(loss_value)) blame_non_finite("the loss");
+      backward(share == 1 ? value : value * share);
+    }
     double gradient_norm = 0;
     {
       const NoGradScope no_grad;

@@ -17,6 +17,7 @@ namespace gradus::train {
 
 struct TrainerOptions {
   std::int64_t max_epochs = 1;
+  std::int64_t micro_batches = 1;  ///< parts of a batch that run one after the other, for less memory: one step for all
   double clip_norm = 1.0;  ///< bound of the gradients' common norm
   optim::TokenSchedule schedule;
   std::string checkpoint_path;          ///< empty: none is written; the end of the run is saved too
