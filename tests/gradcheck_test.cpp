@@ -198,7 +198,7 @@ TEST_CASE("three verdicts: what cannot be resolved is neither right nor wrong") 
 TEST_CASE("a gradient that is truly zero agrees although rounding is all that is left of it") {
   // softmax does not change where all its inputs move alike: what attention's keys have for a bias.
   const CheckReport report = check_function([](const Tensor& x) { return softmax(add(normal({4, 5}), x), -1); }, normal({1}));
-  CHECK(report.verdict == Verdict::agree);
+  CHECK_MESSAGE(report.verdict == Verdict::agree, to_text(report, true));
   CHECK(report.inputs[0].scale < 1e-11);
   // Where such a zero is claimed for a gradient that is none, it is refused.
   Subject wrong = subject_from_function("wrong", [](const Tensors& inputs) { return Tensors{inputs[0] * 1e-6}; }, {"x"}, {true});
