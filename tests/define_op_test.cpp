@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "framework/gradus.h"
+#include "tests/messages.h"
 
 using namespace gradus;
 
@@ -26,18 +27,6 @@ OpSpec acceptable() {
                             0, map_elements([](auto g, auto x) { return 2 * x * g; }, call.cotangent(), call.input(0)));
                       }}};
 }
-
-template <class E, class Body>
-std::string message_of(Body&& body) {
-  try {
-    body();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::string refusal(OpSpec record) {
   return message_of<UsageError>([&] { define_op(std::move(record)); });

@@ -6,24 +6,13 @@
 #include "framework/autograd/autograd.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
+#include "tests/messages.h"
 
 using namespace gradus;
 
 namespace {
 
 Tensor leaf(const Shape& shape, const std::vector<double>& values) { return from_values(shape, values, DType::f64).set_requires_grad(); }
-
-template <class E, class Body>
-std::string message_of(Body&& body) {
-  try {
-    body();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

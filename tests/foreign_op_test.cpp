@@ -12,6 +12,7 @@
 
 #include "framework/tensor/creation.h"
 #include "framework/testing/foreign_protocol.h"
+#include "tests/messages.h"
 #include "tests/program.h"
 
 using namespace gradus;
@@ -19,8 +20,6 @@ using namespace gradus::testing;
 using Kind = ForeignFailureKind;
 
 namespace {
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::string library_path(const std::string& name) { return GRADUS_FOREIGN_OPS "/" + name + ".so"; }
 

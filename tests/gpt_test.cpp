@@ -9,6 +9,7 @@
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 #include "models/model_file.h"
+#include "tests/messages.h"
 
 using namespace gradus;
 using models::Gpt;
@@ -17,16 +18,6 @@ using models::GptConfig;
 namespace {
 
 GptConfig tiny() { return {.vocabulary_size = 11, .block_size = 8, .layers = 2, .heads = 2, .width = 8, .dropout = {0, 0, 0}}; }
-
-template <class E, class Body>
-std::string message_of(Body&& body) {
-  try {
-    body();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 Tensor loss_of(const Gpt& model, const Tensor& ids, const Tensor& targets) {
   const Tensor logits = model.forward(ids);

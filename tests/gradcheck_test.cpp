@@ -17,13 +17,12 @@
 #include "framework/testing/report_formats.h"
 #include "framework/testing/sweep.h"
 #include "models/gpt/gpt.h"
+#include "tests/messages.h"
 
 using namespace gradus;
 using namespace gradus::testing;
 
 namespace {
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// `f` computed in T, at `point` as T has it: the true error is within the claimed bar, or the bar says that nothing is known.
 template <class T, class Function, class Slope>

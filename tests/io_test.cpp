@@ -1,7 +1,6 @@
 // Files, the safetensors format, UTF-8, the vocabulary and batches: what goes in comes out, and whatever is damaged is
 // refused with a sentence that names it.
 #include <doctest/doctest.h>
-
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,24 +20,13 @@
 #include "framework/io/safetensors.h"
 #include "framework/random/generator.h"
 #include "framework/tensor/creation.h"
+#include "tests/messages.h"
 #include "tests/temporary_folder.h"
 
 using namespace gradus;
 using Names = std::vector<std::string>;
 
 namespace {
-
-template <class E, class Body>
-std::string message_of(Body&& body) {
-  try {
-    body();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 void put(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 

@@ -13,6 +13,7 @@
 #include "framework/tensor/creation.h"
 #include "tasks/birthplace/evaluation.h"
 #include "tasks/span_corruption/span_corruption.h"
+#include "tests/messages.h"
 #include "tests/temporary_folder.h"
 
 using namespace gradus;
@@ -20,16 +21,6 @@ using data::Vocabulary;
 using Ids = std::vector<std::int64_t>;
 
 namespace {
-
-template <class E, class Body>
-std::string message_of(Body&& body) {
-  try {
-    body();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 struct Files : TemporaryFolder {
   std::string write(const std::string& name, const std::string& text) const {

@@ -8,22 +8,9 @@
 #include "framework/tensor/allocator.h"
 #include "framework/tensor/creation.h"
 #include "framework/tensor/print.h"
+#include "tests/messages.h"
 
 using namespace gradus;
-
-namespace {
-
-template <class E, class Body>
-std::string message_of(Body&& body) {
-  try {
-    body();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-}  // namespace
 
 TEST_CASE("Philox 4x32-10 gives the known answers of its authors") {
   using random::philox4x32_10;

@@ -18,6 +18,7 @@
 #include "framework/train/checkpoint.h"
 #include "framework/train/signals.h"
 #include "framework/train/trainer.h"
+#include "tests/messages.h"
 #include "tests/temporary_folder.h"
 
 using namespace gradus;
@@ -25,18 +26,6 @@ using namespace gradus;
 namespace {
 
 constexpr std::int64_t classes = 7, epochs = 3, batches = 4, all_steps = epochs * batches;
-
-template <class E, class Body>
-std::string message_of(Body&& body) {
-  try {
-    body();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// Ids -> logits, with dropout between.
 class TinyModel : public nn::Module {

@@ -5,18 +5,16 @@
 
 #include <algorithm>
 #include <functional>
-
 #include <nlohmann/json.hpp>
 
 #include "framework/io/safetensors.h"
 #include "framework/tensor/creation.h"
+#include "tests/messages.h"
 #include "tests/program.h"
 
 using namespace gradus;
 
 inline const std::string tiny = " --layers 1 --heads 2 --width 16 --block_size 96 --batch_size 8 --progress off";
-
-inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 inline std::int64_t line_count(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 

@@ -94,7 +94,7 @@ void sweep_ops(const GradcheckRequest& request, GradcheckSession& session) {
 }
 
 void refuse_contradictions(const GradcheckRequest& request, const CLI::App& command) {
-  const bool of_library = !request.library.empty(), of_op = !request.op.empty() && !of_library;
+  const bool of_library = !request.shared_library.empty(), of_op = !request.op.empty() && !of_library;
   const int subjects = of_library + of_op + request.all + !request.model.empty() + !request.new_op.empty() +
                        request.zoo + (request.list && !of_library);
   if (subjects != 1)
@@ -135,7 +135,7 @@ void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
     std::cout << testing::to_markdown(testing::visit_zoo());
     return;
   }
-  if (request.list && !request.library.empty()) return list_library(request);
+  if (request.list && !request.shared_library.empty()) return list_library(request);
   if (request.list) {
     for (const OpSpec* spec : all_ops()) std::cout << fmt::format("{:30} {}\n", spec->name, spec->summary);
     return;
@@ -143,7 +143,7 @@ void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
   GradcheckSession session(request.output);
   const bool gradient_only =
       !request.sample.empty() || request.order != 0 || !request.inputs.empty() || request.output.explain;
-  if (!request.library.empty()) check_library(request, session);
+  if (!request.shared_library.empty()) check_library(request, session);
   else if (!request.model.empty()) check_model(request, session);
   else if (request.repeat > 0) sweep_ops(request, session);
   else if (!request.all && gradient_only) check_gradient(request, session);
@@ -166,7 +166,7 @@ void add_gradcheck(CLI::App& program) {
       ->type_name("NAME")
       ->group("What to check");
   command->add_flag("--tiny", request->tiny, "The model at a small size, every element")->group("What to check");
-  command->add_option("--lib", request->library, "Ops of a shared library, run in a process of their own")
+  command->add_option("--lib", request->shared_library, "Ops of a shared library, run in a process of their own")
       ->type_name("FILE")
       ->group("What to check");
   command

@@ -10,7 +10,7 @@
 namespace gradus::tools {
 
 struct GradcheckRequest {
-  std::string op, library, model, new_op;  ///< what to check; `op` goes alone or with `library`
+  std::string op, shared_library, model, new_op;  ///< what to check; `op` goes alone or with `shared_library`
   bool all = false, list = false, zoo = false, tiny = false;
   std::string sample, mode = "auto";
   std::int64_t order = 0, repeat = 0;           ///< order 0: both

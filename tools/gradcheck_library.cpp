@@ -33,7 +33,7 @@ std::string call_of(const ForeignOp& op) {
 
 std::string rerun_line(const GradcheckRequest& request, const std::string& op) {
   std::string line =
-      fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(request.library), op, request.seed);
+      fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(request.shared_library), op, request.seed);
   for (const std::string& attribute : request.attributes) line += " --attr " + quoted(attribute);
   for (const std::string& input : request.inputs) line += " --input " + quoted(input);
   if (request.timeout != GradcheckRequest().timeout) line += fmt::format(" --timeout {:g}", request.timeout);
@@ -80,7 +80,7 @@ Tensors requested_inputs(ForeignOp& op, const GradcheckRequest& request) {
 
 GradcheckFailure describe(const ForeignFailure& failure, const GradcheckRequest& request, const std::string& op,
                           const std::string& call, const std::string& rerun) {
-  return {.library = request.library,
+  return {.shared_library = request.shared_library,
           .op = op,
           .call = call,
           .kind = std::string(to_string(failure.kind)),
@@ -131,7 +131,7 @@ void check_one(const ForeignLibrary& library, const std::string& name, const Gra
     if (request.repeat > 0) return sweep_op(library, name, request, session);
     CheckReport report = check(op, requested_inputs(op, request), request.check_options());
     report.rerun = rerun_line(request, name) + " --explain" + request.mode_flag();
-    session.add(report, request.library);
+    session.add(report, request.shared_library);
   } catch (const ForeignFailure& failure) {
     const bool chosen = !request.inputs.empty() || !request.attributes.empty();
     if (failure.kind == ForeignFailureKind::refused && chosen) throw UsageError(failure.what());
@@ -150,7 +150,7 @@ std::string quoted(const std::string& word) {
 }
 
 void list_library(const GradcheckRequest& request) {
-  const ForeignLibrary library(request.library, request.timeout);
+  const ForeignLibrary library(request.shared_library, request.timeout);
   for (const std::string& name : library.names()) {
     const ForeignOp op = library.op(name);
     std::cout << fmt::format("{:30} {}\n{:30} {}", name, op.summary(), "", call_of(op));
@@ -161,15 +161,15 @@ void list_library(const GradcheckRequest& request) {
 
 void check_library(const GradcheckRequest& request, GradcheckSession& session) {
   try {
-    const ForeignLibrary library(request.library, request.timeout);
+    const ForeignLibrary library(request.shared_library, request.timeout);
     if (request.op.empty() && library.names().size() > 1 && (!request.inputs.empty() || !request.attributes.empty())) {
-      fail<UsageError>("--input and --attr are for one op: name it with --op; {} has {}", request.library,
+      fail<UsageError>("--input and --attr are for one op: name it with --op; {} has {}", request.shared_library,
                        fmt::join(library.names(), ", "));
     }
     for (const std::string& name : request.op.empty() ? library.names() : std::vector{request.op})
       check_one(library, name, request, session);
   } catch (const ForeignFailure& failure) {  // before there is an op
-    session.add(describe(failure, request, "", "", "gradus gradcheck --lib " + quoted(request.library)));
+    session.add(describe(failure, request, "", "", "gradus gradcheck --lib " + quoted(request.shared_library)));
   }
 }
 

@@ -86,16 +86,17 @@ void GradcheckSession::add(const GradcheckFailure& failure) {
   std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return std::toupper(c); });
   std::cout << fmt::format("{:44} {:60} {}\n  {}\n", failure.op, failure.call, kind, failure.sentence);
   if (!failure.rerun.empty()) std::cout << "  rerun: " << failure.rerun << "\n";
-  std::cout << failure.library << (failure.op.empty() ? "" : ":" + failure.op) << ": " << failure.sentence << "\n"
+  std::cout << failure.shared_library << (failure.op.empty() ? "" : ":" + failure.op) << ": " << failure.sentence
+            << "\n"
             << std::flush;
   note(Verdict::disagree);
   gone_ = gone_ || failure.gone;
-  failures_.push_back({{"library", failure.library},
+  failures_.push_back({{"library", failure.shared_library},
                        {"op", failure.op},
                        {"kind", failure.kind},
                        {"sentence", failure.sentence},
                        {"rerun", failure.rerun}});
-  cases_.push_back({.class_name = failure.library,
+  cases_.push_back({.class_name = failure.shared_library,
                     .name = failure.op.empty() ? "loading" : failure.op,
                     .failure = failure.sentence});
 }

@@ -19,7 +19,7 @@ struct GradcheckOutput {
 
 /// What kept an op from being judged at all, or a promise that it broke on the way.
 struct GradcheckFailure {
-  std::string library, op, call;
+  std::string shared_library, op, call;
   std::string kind;      ///< `crash`, `timeout`, `out of bounds`, ...
   std::string sentence;  ///< names library, op, function and tensor
   std::string rerun;

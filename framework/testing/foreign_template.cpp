@@ -12,13 +12,13 @@ std::string foreign_op_template(const std::string& name) {
     fail<UsageError>("'{}' cannot name an op in C: a letter is needed, then letters, digits and _, at most 48 in all",
                      name);
   }
-  const std::string text = my_op_text, placeholder = "my_op";
+  const std::string text = my_op_text, example_name = "my_op";
   std::string result;
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t next = std::min(text.find(placeholder, at), text.size());
+    const std::size_t next = std::min(text.find(example_name, at), text.size());
     result.append(text, at, next - at);
     if (next < text.size()) result += name;
-    at = next + placeholder.size();
+    at = next + example_name.size();
   }
   return result;
 }
