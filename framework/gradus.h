@@ -3,6 +3,7 @@
 #pragma once
 
 #include "framework/autograd/autograd.h"
+#include "framework/autograd/recompute.h"
 #include "framework/base/error.h"
 #include "framework/data/batch.h"
 #include "framework/data/vocabulary.h"

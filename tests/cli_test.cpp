@@ -326,6 +326,8 @@ TEST_CASE("the assignment's commands in the assignment's order") {
   SUBCASE("the same seed gives the same bytes, on any number of threads, with dashes too") {
     must_run(folder, "pretrain vanilla corpus.txt --writing-params-path=again --pretrain-lr=6e-3 --threads 1" + small);
     CHECK(io::read_file(folder / "again") == pretrained);
+    must_run(folder, "pretrain vanilla corpus.txt --writing_params_path recomputed --recompute" + small);
+    CHECK(io::read_file(folder / "recomputed") == pretrained);
     must_run(folder, "pretrain vanilla corpus.txt --writing_params_path other --seed 5" + small);
     CHECK(io::read_file(folder / "other") != pretrained);
     CHECK(!std::filesystem::exists(folder / "vanilla.pretrain.params.checkpoint"));

@@ -7,9 +7,12 @@
 #include "framework/autograd/autograd.h"
 #include "framework/kernels/cpu/copy.h"
 #include "framework/ops/ops.h"
+#include "framework/tensor/allocator.h"
 #include "framework/tensor/creation.h"
+#include "framework/train/trainer.h"
 #include "models/model_file.h"
 #include "tests/messages.h"
+#include "tests/temporary_folder.h"
 
 using namespace gradus;
 using models::Gpt;
@@ -152,6 +155,91 @@ TEST_CASE("ragged rows: the loss and gradients of padded ones") {
         full.back().item());
   CHECK_THROWS_AS(model.forward(from_values({1, 17}, packed), {9, 8}), ContractError);
   CHECK_THROWS_AS(model.forward(from_values({1, 17}, packed), {8, 8}), ContractError);
+}
+
+namespace {
+
+/// Counted sequences of several lengths, without padding.
+class Ragged : public data::BatchSource {
+ public:
+  std::int64_t batches_per_epoch() const override { return 2; }
+  std::int64_t counted_tokens_per_epoch() const override { return 2 * 24; }
+  std::string fingerprint() const override { return "ragged"; }
+  data::Batch batch(std::int64_t epoch, std::int64_t index) const override {
+    Generator generator(9, static_cast<std::uint64_t>(epoch * 2 + index) * 2);
+    return {random_integers({1, 16}, generator, 1, 10), random_integers({1, 16}, generator, 0, 10), {8, 1, 7}, 24};
+  }
+};
+
+/// A model that trains on ragged batches, every dropout on.
+struct RaggedRun {
+  RaggedRun(DType dtype, bool recompute)
+      : model({.vocabulary_size = 11, .block_size = 8, .layers = 3, .heads = 2, .width = 8, .dropout = {0.2, 0.2, 0.2}},
+              3, dtype),
+        optimizer(model.named_parameters(), {}) {
+    model.set_recompute(recompute);
+    options.progress = train::ProgressMode::off;
+  }
+  Tensor loss(const data::Batch& batch) {
+    const std::int64_t rows = batch.targets.numel();
+    return cross_entropy(reshape(model.forward(batch.inputs, batch.lengths), {rows, 11}),
+                         reshape(batch.targets, {rows}), 0);
+  }
+  void train(std::int64_t epochs) {
+    options.max_epochs = epochs;
+    train::train(
+        model, model.generator(), optimizer, Ragged(), [&](const data::Batch& batch) { return loss(batch); }, options);
+  }
+  /// Every bit that training changes.
+  std::vector<std::vector<double>> state() {
+    std::vector<std::vector<double>> bits = {{double(model.generator().next_stream())}};
+    nn::NamedTensors tensors = model.named_parameters();
+    for (const auto& moment : optimizer.state()) tensors.push_back(moment);
+    for (const auto& [name, tensor] : tensors) bits.push_back(tensor.to_vector<double>());
+    return bits;
+  }
+
+  Gpt model;
+  optim::AdamW optimizer;
+  train::TrainerOptions options;
+};
+
+}  // namespace
+
+TEST_CASE("recomputed blocks: the same bits, in less memory") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    std::vector<std::vector<double>> results[2];
+    std::int64_t bytes[2];
+    for (const bool recompute : {false, true}) {
+      RaggedRun run(dtype, recompute);
+      const std::int64_t before = allocator::statistics().bytes_in_use;
+      const Tensor loss = run.loss(Ragged().batch(0, 0));
+      bytes[recompute] = allocator::statistics().bytes_in_use - before;
+      backward(loss);
+      results[recompute] = run.state();
+      results[recompute].push_back(loss.to_vector<double>());
+      for (const Tensor& parameter : run.model.parameters())
+        results[recompute].push_back(parameter.gradient().to_vector<double>());
+    }
+    CHECK(results[0] == results[1]);
+    CHECK(bytes[1] < 0.5 * double(bytes[0]));
+  }
+}
+
+TEST_CASE("recomputed blocks: training gives the same bits, and may be switched on resuming") {
+  const TemporaryFolder folder;
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    RaggedRun plain(dtype, false), recomputed(dtype, true), first(dtype, true), second(dtype, false);
+    plain.train(2);
+    recomputed.train(2);
+    CHECK(plain.state() == recomputed.state());
+    first.options.checkpoint_path = second.options.checkpoint_path = folder / std::string(to_string(dtype));
+    first.train(1);
+    CHECK(first.state() != plain.state());
+    second.options.resume = true;
+    second.train(2);
+    CHECK(second.state() == plain.state());
+  }
 }
 
 TEST_CASE("decoding with a cache gives the logits of the whole sequence") {

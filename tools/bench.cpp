@@ -8,6 +8,7 @@
 #include "framework/base/error.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/ops/ops.h"
+#include "framework/tensor/allocator.h"
 #include "tools/commands.h"
 #include "tools/training_run.h"
 
@@ -17,6 +18,7 @@ namespace {
 struct BenchOptions {
   CommonOptions common;
   std::int64_t batch = 128, length = 128, steps = 5, warmup = 1;
+  bool recompute = false;
 };
 
 /// Dense steps of the vanilla model on synthetic tokens: forward, loss, backward, clip, AdamW.
@@ -24,6 +26,7 @@ void bench_train(const BenchOptions& options) {
   const DType dtype = options.common.apply();
   if (options.batch < 1 || options.length < 1 || options.steps < 1 || options.warmup < 0) fail<UsageError>("--batch, --length and --steps must be at least 1");
   models::Gpt model({}, options.common.seed, dtype);
+  model.set_recompute(options.recompute);
   optim::AdamW optimizer(model.named_parameters(), {});
   Generator generator(options.common.seed);
   data::Batch batch{random_integers({options.batch, options.length}, generator, 1, 255),
@@ -49,12 +52,24 @@ void bench_train(const BenchOptions& options) {
   const double tokens = static_cast<double>(options.batch * options.length), median = seconds[seconds.size() / 2];
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
-  const nlohmann::ordered_json json = {
-      {"what", "gradus_train"}, {"batch", options.batch}, {"length", options.length}, {"dtype", options.common.dtype}, {"threads", cpu::thread_count()},
-      {"steps", options.steps}, {"tokens_per_s", tokens / median}, {"tokens_per_s_min", tokens / seconds.back()},
-      {"tokens_per_s_max", tokens / seconds.front()}, {"step_s_median", median}, {"peak_rss_mib", usage.ru_maxrss / 1024}, {"loss_last", last_loss}};
-  std::cout << fmt::format("{:.0f} tokens/s (median of {} steps of {:.2f} s), {} threads, {} MiB\n", tokens / median, seconds.size(), median,
-                           cpu::thread_count(), usage.ru_maxrss / 1024);
+  const std::int64_t rss_mib = usage.ru_maxrss / 1024, tensor_mib = allocator::statistics().peak_bytes_in_use >> 20;
+  const nlohmann::ordered_json json = {{"what", "gradus_train"},
+                                       {"batch", options.batch},
+                                       {"length", options.length},
+                                       {"dtype", options.common.dtype},
+                                       {"threads", cpu::thread_count()},
+                                       {"steps", options.steps},
+                                       {"tokens_per_s", tokens / median},
+                                       {"tokens_per_s_min", tokens / seconds.back()},
+                                       {"tokens_per_s_max", tokens / seconds.front()},
+                                       {"step_s_median", median},
+                                       {"recompute", options.recompute},
+                                       {"peak_rss_mib", rss_mib},
+                                       {"peak_tensor_mib", tensor_mib},
+                                       {"loss_last", last_loss}};
+  std::cout << fmt::format(
+      "{:.0f} tokens/s (median of {} steps of {:.2f} s), {} threads, {} MiB, {} MiB of them in tensors\n",
+      tokens / median, seconds.size(), median, cpu::thread_count(), rss_mib, tensor_mib);
   write_json(options.common.json, json);
 }
 
@@ -69,8 +84,11 @@ void add_bench(CLI::App& program) {
   add_integer(*training, "--length", options->length, "Tokens in a sequence");
   add_integer(*training, "--steps", options->steps, "Steps that are timed");
   add_integer(*training, "--warmup", options->warmup, "Steps before");
+  add_recompute(*training, options->recompute);
   add_common_options(*training, options->common);
-  add_examples(*training, "  gradus bench train --batch 8 --steps 3\n  gradus bench train --threads 1 --json -");
+  add_examples(*training,
+               "  gradus bench train --batch 8 --steps 3\n  gradus bench train --batch 8 --steps 3 --recompute\n  "
+               "gradus bench train --threads 1 --json -");
   training->callback([options, training] {
     if (options->common.print_config) return print_config(*training);
     bench_train(*options);

@@ -87,6 +87,12 @@ CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string&
       ->capture_default_str();
 }
 
+void add_recompute(CLI::App& command, bool& recompute) {
+  command.add_flag(
+      "--recompute", recompute,
+      "Keep less of the forward pass and compute it again for backward: less memory, more time, same bits");
+}
+
 std::ostream& standard_output() {
   static std::ostream output(std::cout.rdbuf(std::cerr.rdbuf()));
   return output;

@@ -52,6 +52,9 @@ struct NamedPath {
 /// Throws UsageError where an output is the same file as an input or as another output.
 void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<NamedPath>& outputs);
 
+/// --recompute, of commands that train.
+void add_recompute(CLI::App& command, bool& recompute);
+
 /// Adds `Examples:` to a command's help.
 void add_examples(CLI::App& command, const std::string& examples);
 

@@ -24,6 +24,7 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--batch_size", options.batch_size, "0 for the assignment's: 128 to pretrain, 256 to finetune");
   add_integer(command, "--micro_batches", options.micro_batches,
               "Parts in which a batch runs, for less memory; one step for all");
+  add_recompute(command, options.recompute);
   add_integer(command, "--edition", options.edition, "Course edition whose schedule and lengths are used: 2021 to 2024");
   add_integer(command, "--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up");
   add_integer(command, "--final_tokens", options.final_tokens, "Tokens at which the cosine has fallen; 0 for the edition's");
@@ -184,6 +185,7 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
     std::cerr << "nothing to resume, " << checkpoint << " is not there: starting at the first step\n";
   }
   std::cout << "number of parameters: " << model.parameter_count() << std::endl;
+  model.set_recompute(options.recompute);
 
   optim::AdamW optimizer(model.named_parameters(), {.rule = optim::decay_rule_from_string(options.decay)});
   const train::TrainingResult result =

@@ -1,5 +1,7 @@
 #include "framework/autograd/modes.h"
 
+#include <utility>
+
 namespace gradus {
 namespace {
 thread_local bool recording = true;
@@ -19,6 +21,8 @@ const std::shared_ptr<const std::string>& current_module_path() { return module_
 ModuleScope::ModuleScope(const std::string& name) : before_(module_path) {
   module_path = std::make_shared<const std::string>(before_ ? *before_ + "." + name : name);
 }
+ModuleScope::ModuleScope(std::shared_ptr<const std::string> path)
+    : before_(std::exchange(module_path, std::move(path))) {}
 ModuleScope::~ModuleScope() { module_path = std::move(before_); }
 
 }  // namespace gradus

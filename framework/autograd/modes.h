@@ -45,10 +45,11 @@ class AnomalyScope {
 /// Path of the module whose forward is running, `blocks.0.attn`; null outside of modules.
 const std::shared_ptr<const std::string>& current_module_path();
 
-/// Appends `name` to the module path for the lifetime of the scope.
+/// Appends `name` to the module path for the lifetime of the scope, or puts another path in its place.
 class ModuleScope {
  public:
   explicit ModuleScope(const std::string& name);
+  explicit ModuleScope(std::shared_ptr<const std::string> path);
   ~ModuleScope();
   ModuleScope(const ModuleScope&) = delete;
   ModuleScope& operator=(const ModuleScope&) = delete;

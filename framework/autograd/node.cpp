@@ -4,6 +4,7 @@
 
 #include "framework/autograd/accumulator.h"
 #include "framework/autograd/modes.h"
+#include "framework/autograd/recomputation.h"
 
 namespace gradus {
 namespace {
@@ -42,8 +43,10 @@ std::string Node::describe() const {
 
 SavedTensor SavedTensor::input(const Tensor& tensor) {
   SavedTensor saved;
-  saved.tensor_ = tensor;
-  saved.version_ = tensor.defined() ? tensor.version() : 0;
+  if (!tensor.defined()) return saved;
+  saved.version_ = tensor.version();
+  saved.promised_ = Recomputation::promise(tensor);
+  if (!saved.promised_) saved.tensor_ = tensor;
   return saved;
 }
 
@@ -53,18 +56,34 @@ SavedTensor SavedTensor::output(const Tensor& tensor, int index) {
   return saved;
 }
 
-Tensor SavedTensor::unpack(Node& owner, const std::string& role) const {
+Tensor SavedTensor::fetch() const {
+  if (!promised_) return tensor_;
+  promised_->source->run_again();
+  const Tensor tensor = promised_->tensor.alias();
+  if (promised_->history.node) set_producer(tensor, promised_->history.node, promised_->history.output);
+  return tensor;
+}
+
+Tensor SavedTensor::unpack(const std::string& op, SourceLocation where, const std::string& role) const {
   if (released_) {
-    fail("[{}] the tape of the op at {} was already used by a backward pass and let go; pass retain_graph to the first "
-         "backward if a second one is wanted", owner.name, to_string(owner.where));
+    fail(
+        "[{}] the tape of the op at {} was already used by a backward pass and let go; pass retain_graph to the first "
+        "backward if a second one is wanted",
+        op, to_string(where));
   }
-  if (!tensor_.defined()) return tensor_;
-  if (tensor_.version() != version_) {
-    fail("[{}] {} was saved for backward by the op at {}, but modified in place at {} (version {}, saved at version {})",
-         owner.name, role, to_string(owner.where), to_string(tensor_.storage().last_write()), tensor_.version(), version_);
+  const Tensor tensor = fetch();
+  if (tensor.defined() && tensor.version() != version_) {
+    fail(
+        "[{}] {} was saved for backward by the op at {}, but modified in place at {} (version {}, saved at version {})",
+        op, role, to_string(where), to_string(tensor.storage().last_write()), tensor.version(), version_);
   }
-  if (output_ < 0) return tensor_;
-  const Tensor with_history = tensor_.alias();
+  return tensor;
+}
+
+Tensor SavedTensor::unpack(Node& owner, const std::string& role) const {
+  const Tensor tensor = unpack(owner.name, owner.where, role);
+  if (output_ < 0 || !tensor.defined()) return tensor;
+  const Tensor with_history = tensor.alias();
   set_producer(with_history, owner.shared_from_this(), output_);
   return with_history;
 }

@@ -48,7 +48,10 @@ class Node : public std::enable_shared_from_this<Node> {
   Node(std::string name, SourceLocation where, std::uint64_t sequence);
 };
 
+struct PromisedTensor;
+
 /// A tensor kept for backward, with the version it had. Reading it after an in-place write throws, with both places.
+/// In the body of a recompute() the tensor itself is not kept: it comes from the body's second run.
 class SavedTensor {
  public:
   SavedTensor() = default;
@@ -58,10 +61,16 @@ class SavedTensor {
 
   /// `owner` is the saving node; `role` is its name in messages.
   Tensor unpack(Node& owner, const std::string& role) const;
-  void release() { tensor_ = Tensor(), released_ = true; }
+  /// An input that is no node's: `op` saved it at `where`.
+  Tensor unpack(const std::string& op, SourceLocation where, const std::string& role) const;
+  void release() { tensor_ = Tensor(), promised_ = nullptr, released_ = true; }
 
  private:
-  Tensor tensor_;
+  /// The tensor with its history; of an output without.
+  Tensor fetch() const;
+
+  Tensor tensor_;  ///< undefined where one is promised
+  std::shared_ptr<PromisedTensor> promised_;
   std::int64_t version_ = 0;
   int output_ = -1;
   bool released_ = false;

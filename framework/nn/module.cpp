@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "framework/autograd/recompute.h"
 #include "framework/kernels/cpu/copy.h"
 
 namespace gradus::nn {
@@ -51,6 +52,12 @@ void Module::register_module(const std::string& name, Module& child) {
   }
   child.name_ = name;
   children_.push_back(&child);
+}
+
+void Module::run_forward_hooks(const Tensor& output) const {
+  if (forward_hooks_.empty() || recomputing()) return;
+  const FirstRunOnlyScope first_run_only;
+  for (const ForwardHook& hook : forward_hooks_) hook(*this, output);
 }
 
 void load_parameters(const Module& module, const NamedTensors& values, const std::string& origin) {

@@ -34,7 +34,7 @@ class Module {
   void set_training(bool training);
   bool is_training() const { return training_; }
 
-  /// Sees the module and its output after each forward.
+  /// Sees the module and its output after each forward; not once more where backward recomputes it.
   using ForwardHook = std::function<void(const Module&, const Tensor& output)>;
   void register_forward_hook(ForwardHook hook) { forward_hooks_.push_back(std::move(hook)); }
 
@@ -46,11 +46,13 @@ class Module {
   Tensor run(Child& child, const Arguments&... arguments) const {
     const ModuleScope scope(child.name_);
     const Tensor output = child.forward(arguments...);
-    for (const ForwardHook& hook : child.forward_hooks_) hook(child, output);
+    child.run_forward_hooks(output);
     return output;
   }
 
  private:
+  void run_forward_hooks(const Tensor& output) const;
+
   std::string name_;
   NamedTensors parameters_;
   std::vector<Module*> children_;

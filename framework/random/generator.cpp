@@ -7,6 +7,27 @@
 #include "framework/random/philox.h"
 
 namespace gradus {
+namespace {
+thread_local StreamScope* innermost = nullptr;
+}
+
+StreamScope::StreamScope() : outer_(innermost) { innermost = this; }
+StreamScope::~StreamScope() { innermost = outer_; }
+
+std::uint64_t Generator::take_stream() {
+  StreamScope* source = innermost;  // the first scope that replays; null where the generator itself is asked
+  DrawnStream drawn{seed_, 0};
+  while (source && !source->replace(seed_, drawn.stream)) source = source->outer_;
+  if (!source) drawn.stream = next_stream_++;
+  for (StreamScope* scope = innermost; scope != source; scope = scope->outer_) scope->note(drawn);
+  return drawn.stream;
+}
+
+bool StreamReplayScope::replace(std::uint64_t seed, std::uint64_t& stream) {
+  faithful_ = faithful_ && next_ < record_.size() && record_[next_].seed == seed;
+  if (faithful_) stream = record_[next_++].stream;
+  return faithful_;
+}
 
 std::uint32_t StreamReader::next_word() { return random::philox_word(seed_, stream_, index_++); }
 

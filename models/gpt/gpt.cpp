@@ -1,6 +1,7 @@
 #include "models/gpt/gpt.h"
 
 #include "framework/autograd/modes.h"
+#include "framework/autograd/recompute.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 
@@ -92,9 +93,18 @@ Tensor Gpt::positions(const Lengths& lengths) const {
 
 Tensor Gpt::forward(const Tensor& ids, const Lengths& lengths) const {
   if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", to_string(ids.shape()));
-  Tensor x = run(dropout_, run(token_, ids) + positions(lengths.empty() ? Lengths{ids.size(1)} : lengths));
-  for (const auto& block : blocks_) x = run(*block, x, AttentionContext{.lengths = lengths});
-  return run(head_, run(norm_, x));
+  const Tensor x = run(dropout_, run(token_, ids) + positions(lengths.empty() ? Lengths{ids.size(1)} : lengths));
+  return run(head_, run(norm_, through_blocks(x, lengths)));
+}
+
+Tensor Gpt::through_blocks(Tensor x, const Lengths& lengths) const {
+  for (const auto& block : blocks_) {
+    const auto body = [this, block = block.get(), lengths](const Tensor& input) {
+      return run(*block, input, AttentionContext{.lengths = lengths});
+    };
+    x = recompute_ && block != blocks_.back() ? recompute(body, x) : body(x);
+  }
+  return x;
 }
 
 Tensor Gpt::decode(const Tensor& ids, KeyValueCache& cache) const {

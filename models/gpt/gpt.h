@@ -44,6 +44,10 @@ class Gpt : public nn::Module {
   /// which are not computed again. After the first call T is 1. Records nothing; all together no more than block_size.
   Tensor decode(const Tensor& ids, KeyValueCache& cache) const;
 
+  /// Whether blocks keep only their inputs for backward, which then computes them again: the same bits, in less memory
+  /// and more time. The last block keeps everything: backward begins with it.
+  void set_recompute(bool recompute) { recompute_ = recompute; }
+
   const GptConfig& config() const { return config_; }
   /// Source of the dropout streams; its state belongs into checkpoints.
   Generator& generator() { return generator_; }
@@ -52,7 +56,11 @@ class Gpt : public nn::Module {
   /// Position vectors of sequences that follow each other, (1,N,width).
   Tensor positions(const Lengths& lengths) const;
 
+  /// The blocks of a model that trains, one after the other.
+  Tensor through_blocks(Tensor x, const Lengths& lengths) const;
+
   GptConfig config_;
+  bool recompute_ = false;
   mutable Generator generator_;
   nn::Initializer initializer_;
   Tensor position_;
