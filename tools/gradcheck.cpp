@@ -6,7 +6,7 @@
 #include "framework/base/error.h"
 #include "framework/ops/registry.h"
 #include "framework/testing/zoo_report.h"
-#include "tools/arguments.h"
+#include "tools/built_in_op.h"
 #include "tools/commands.h"
 #include "tools/gradcheck_inputs.h"
 #include "tools/options.h"
@@ -25,15 +25,6 @@ testing::CheckOptions GradcheckRequest::check_options() const {
 std::string GradcheckRequest::mode_flag() const { return mode == "auto" ? "" : " --mode " + mode; }
 
 namespace {
-
-const OpSpec& built_in_op(const std::string& name) {
-  std::vector<std::string> names;
-  for (const OpSpec* spec : all_ops()) {
-    if (spec->name == name) return *spec;
-    names.push_back(spec->name);
-  }
-  fail<UsageError>("there is no op '{}'{}; --list shows them all", name, did_you_mean(name, names));
-}
 
 void require_gradient(const OpSpec& spec) {
   if (!spec.is_differentiable()) fail<UsageError>("[{}] has no gradient to check", spec.name);

@@ -276,7 +276,10 @@ const OpSpec& repeat_op() {
               {"negative", {make.normal({2})}, times({-1}), "repeats must not be negative"}};
     };
     spec.error_model.roundings = [](const OpCall&) { return 0.0; };
-    spec.cost = copied_bytes;
+    spec.cost = [](const OpCall& call) -> Cost {
+      const double elements = call.input(0).numel() + repeat_shape(call).numel();
+      return {0, elements * size_in_bytes(call.input(0).dtype())};
+    };
     return spec;
   }();
   return op;

@@ -1,45 +1,84 @@
 #!/usr/bin/env python3
-"""Speed of PyTorch on the vanilla model's training step, the other side of `gradus bench train`. Prints one JSON line.
+"""Speed of PyTorch on the vanilla model, the other side of `gradus bench`. Prints one JSON line. PyTorch 1.13 or newer.
+
+  train      forward, loss, backward, clipping, AdamW on rows of one length
+  generate   greedy decoding as the assignment evaluates: one question at a time, nothing kept between characters
 
   python3 tools/bench/pytorch_gpt_step.py --batch 128 --length 128 --threads 2 --steps 3
+  python3 tools/bench/pytorch_gpt_step.py --dtype bf16 --attention sdpa --compile
+  python3 tools/bench/pytorch_gpt_step.py --mode generate --questions 20
+
+--dtype bf16 is torch.autocast over f32 weights. PyTorch 1.13 leaves its AVX-512 kernels off; here they are on where the
+processor has them.
 """
 import argparse
+import contextlib
 import json
+import os
+import resource
 import statistics
+import sys
 import time
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--mode", choices=["train", "generate"], default="train")
+parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+parser.add_argument("--attention", choices=["eager", "sdpa"], default="eager")
+parser.add_argument("--compile", action="store_true")
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--batch", type=int, default=128)
+parser.add_argument("--length", type=int, default=128)
+parser.add_argument("--steps", type=int, default=3)
+parser.add_argument("--warmup", type=int, default=1)
+parser.add_argument("--questions", type=int, default=20)
+parser.add_argument("--characters", type=int, default=32)
+options = parser.parse_args()
+
+
+def processor_flags():
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        return next((set(line.split()) for line in file if line.startswith("flags")), set())
+    return set()
+
+
+# Both are read when torch is loaded.
+if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"} <= processor_flags():
+    os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx512")
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ[library + "_NUM_THREADS"] = str(options.threads)
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--batch", type=int, default=128)
-parser.add_argument("--length", type=int, default=128)
-parser.add_argument("--threads", type=int, default=2)
-parser.add_argument("--steps", type=int, default=3)
-parser.add_argument("--warmup", type=int, default=1)
-parser.add_argument("--attention", choices=["eager", "sdpa"], default="eager")
-options = parser.parse_args()
+if options.attention == "sdpa" and not hasattr(F, "scaled_dot_product_attention"):
+    sys.exit(f"PyTorch {torch.__version__} has no scaled_dot_product_attention")
+if options.compile and not hasattr(torch, "compile"):
+    sys.exit(f"PyTorch {torch.__version__} has no torch.compile")
 torch.set_num_threads(options.threads)
+WIDTH, HEADS, LAYERS, VOCABULARY, BLOCK, DROPOUT = 256, 8, 4, 256, 128, 0.1
 
 
 class Block(nn.Module):
-    def __init__(self, width=256, heads=8, dropout=0.1):
+    def __init__(self):
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.key, self.query, self.value, self.projection = (nn.Linear(width, width) for _ in range(4))
-        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(dropout))
-        self.attention_dropout, self.residual_dropout, self.heads = nn.Dropout(dropout), nn.Dropout(dropout), heads
+        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.key, self.query, self.value, self.projection = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.feed_forward = nn.Sequential(
+            nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH), nn.Dropout(DROPOUT))
+        self.attention_dropout, self.residual_dropout = nn.Dropout(DROPOUT), nn.Dropout(DROPOUT)
+        self.register_buffer("hidden", torch.ones(BLOCK, BLOCK, dtype=torch.bool).triu(1), persistent=False)
 
     def attend(self, x):
         batch, length, width = x.shape
-        q, k, v = (layer(x).view(batch, length, self.heads, -1).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        q, k, v = (layer(x).view(batch, length, HEADS, -1).transpose(1, 2)
+                   for layer in (self.query, self.key, self.value))
         if options.attention == "sdpa":
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=0.1)
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=DROPOUT if self.training else 0.0)
         else:
-            scores = q @ k.transpose(-2, -1) / (width // self.heads) ** 0.5
-            hidden = torch.ones(length, length, dtype=torch.bool).triu(1)
-            y = self.attention_dropout(F.softmax(scores.masked_fill(hidden, float("-inf")), -1)) @ v
+            scores = q @ k.transpose(-2, -1) / (WIDTH // HEADS) ** 0.5
+            scores = scores.masked_fill(self.hidden[:length, :length], float("-inf"))
+            y = self.attention_dropout(F.softmax(scores, -1)) @ v
         return self.residual_dropout(self.projection(y.transpose(1, 2).reshape(batch, length, width)))
 
     def forward(self, x):
@@ -50,29 +89,62 @@ class Block(nn.Module):
 class Gpt(nn.Module):
     def __init__(self):
         super().__init__()
-        self.token, self.position = nn.Embedding(256, 256), nn.Parameter(torch.zeros(1, 128, 256))
-        self.dropout, self.blocks = nn.Dropout(0.1), nn.Sequential(*[Block() for _ in range(4)])
-        self.norm, self.head = nn.LayerNorm(256), nn.Linear(256, 256, bias=False)
+        self.token, self.position = nn.Embedding(VOCABULARY, WIDTH), nn.Parameter(torch.zeros(1, BLOCK, WIDTH))
+        self.dropout, self.blocks = nn.Dropout(DROPOUT), nn.Sequential(*[Block() for _ in range(LAYERS)])
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VOCABULARY, bias=False)
 
     def forward(self, ids):
         return self.head(self.norm(self.blocks(self.dropout(self.token(ids) + self.position[:, : ids.shape[1]]))))
 
 
+def computing():
+    return torch.autocast("cpu", dtype=torch.bfloat16) if options.dtype == "bf16" else contextlib.nullcontext()
+
+
+def train(model):
+    run = torch.compile(model) if options.compile else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1)
+    ids, targets = torch.randint(1, VOCABULARY, (2, options.batch, options.length))
+    seconds = []
+    for step in range(options.warmup + options.steps):
+        start = time.perf_counter()
+        with computing():
+            loss = F.cross_entropy(run(ids).view(-1, VOCABULARY), targets.reshape(-1), ignore_index=0)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        value = loss.item()
+        if step >= options.warmup:
+            seconds.append(time.perf_counter() - start)
+    tokens = options.batch * options.length
+    return {"batch": options.batch, "length": options.length, "step_s_median": statistics.median(seconds),
+            "step_s_min": min(seconds), "step_s_max": max(seconds), "tokens_per_s": tokens / statistics.median(seconds),
+            "loss_last": value}
+
+
+@torch.no_grad()
+def generate(model):
+    model.eval()
+    run = torch.compile(model, dynamic=True) if options.compile else model
+    lengths = torch.randint(25, 46, (options.questions + 1,)).tolist()
+    for number, length in enumerate(lengths):
+        if number == 1:  # the first one warms up
+            start = time.perf_counter()
+        ids = torch.randint(1, VOCABULARY, (1, length))
+        for _ in range(options.characters):
+            with computing():
+                logits = run(ids)
+            ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], 1)
+    seconds = time.perf_counter() - start
+    return {"questions": options.questions, "characters": options.characters,
+            "characters_per_s": options.questions * options.characters / seconds}
+
+
 torch.manual_seed(1)
 model = Gpt()
-optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1)
-ids, targets = torch.randint(1, 256, (2, options.batch, options.length))
-seconds = []
-for step in range(options.warmup + options.steps):
-    start = time.perf_counter()
-    loss = F.cross_entropy(model(ids).view(-1, 256), targets.reshape(-1), ignore_index=0)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    if step >= options.warmup:
-        seconds.append(time.perf_counter() - start)
-tokens = options.batch * options.length
-print(json.dumps({"what": "pytorch_train", "torch": torch.__version__, "parameters": sum(p.numel() for p in model.parameters()),
-                  "attention": options.attention, "threads": options.threads, "step_s_median": statistics.median(seconds),
-                  "tokens_per_s": tokens / statistics.median(seconds)}))
+result = train(model) if options.mode == "train" else generate(model)
+print(json.dumps({"what": "pytorch_" + options.mode, "torch": torch.__version__, "dtype": options.dtype,
+                  "attention": options.attention, "compile": options.compile, "threads": options.threads,
+                  "parameters": sum(p.numel() for p in model.parameters()), **result,
+                  "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
