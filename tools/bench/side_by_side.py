@@ -197,7 +197,7 @@ def main():
     if options.scaling:
         options.mode = "train"
         counts = [int(count) for count in options.scaling.split(",")]
-        groups = [[Side(f"Gradus, {count} threads", dtype, gradus(options, dtype, count)) for count in counts]
+        groups = [[Side(f"Gradus, {count} thread{'s' * (count != 1)}", dtype, gradus(options, dtype, count)) for count in counts]
                   for dtype in options.dtype]
     else:
         groups = [list(sides_of(options))]
