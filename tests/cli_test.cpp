@@ -84,7 +84,7 @@ TEST_CASE("values that cannot be used") {
        2, "--show_errors must not be negative"},
       {pretrain + " --threads two", 2, "--threads"},
       {pretrain + " --dtype f16", 2, "unknown dtype 'f16'"},
-      {pretrain + " --dtype bf16", 2, "this build computes in f32 and f64"},
+      {pretrain + " --dtype i64", 2, "models compute in f32, bf16 or f64"},
       {pretrain + " --device tpu", 2, "unknown device 'tpu'"},
       {pretrain + " --device cuda", 2, "not built with CUDA; it has: cpu"},
       {pretrain + " --progress loud", 2, "unknown progress mode 'loud'"},

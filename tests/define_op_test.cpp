@@ -185,7 +185,7 @@ TEST_CASE("without infer an op is element-wise") {
   CHECK(has(said(a, zeros({3, 3}, DType::f64)),
             "[" + op.name + "] shapes do not broadcast ((3,4) and (3,3)): a (3,4) f64 cpu, b (3,3) f64 cpu at "));
   CHECK(has(said(a, zeros({3, 4})), "dtypes differ (a is f64, b is f32)"));
-  CHECK(has(said(arange(3), arange(3)), "a must be f32 or f64, not i64"));
+  CHECK(has(said(arange(3), arange(3)), "a must be f32, f64 or bf16, not i64"));
 }
 
 TEST_CASE("a backward of ops alone gives every order of derivative") {

@@ -157,38 +157,6 @@ TEST_CASE("ragged rows: the loss and gradients of padded ones") {
   CHECK_THROWS_AS(model.forward(from_values({1, 17}, packed), {8, 8}), ContractError);
 }
 
-TEST_CASE("ragged rows: in evaluation the logits and the loss of padded ones") {
-  models::Gpt model(
-      {.vocabulary_size = 9, .block_size = 8, .layers = 2, .heads = 2, .width = 6, .dropout = {0.5, 0.5, 0.5}}, 3,
-      DType::f64);
-  model.set_training(false);
-  const NoGradScope no_grad;
-  const std::vector<std::int64_t> lengths = {3, 8, 1, 8, 6};
-  Generator generator(4);
-  const Tensor padded = random_integers({5, 8}, generator, 1, 8),
-               padded_targets = random_integers({5, 8}, generator, 1, 8);
-  std::vector<std::int64_t> packed, targets, masked = padded_targets.to_vector<std::int64_t>();
-  for (std::int64_t row = 0; row < 5; ++row) {
-    for (std::int64_t place = 0; place < 8; ++place) {
-      const std::int64_t at = row * 8 + place;
-      if (place >= lengths[row]) masked[at] = 0;
-      else packed.push_back(padded.to_vector<std::int64_t>()[at]), targets.push_back(masked[at]);
-    }
-  }
-  const auto loss = [](const Tensor& logits, const std::vector<std::int64_t>& expected) {
-    const auto rows = static_cast<std::int64_t>(expected.size());
-    return cross_entropy(reshape(logits, {rows, 9}), from_values({rows}, expected), 0).item();
-  };
-  const Tensor ragged = model.forward(from_values({1, 26}, packed), lengths), full = model.forward(padded);
-  CHECK(loss(ragged, targets) == doctest::Approx(loss(full, masked)).epsilon(1e-13));
-  const std::vector<double> a = ragged.to_vector<double>(), b = full.to_vector<double>();
-  std::size_t next = 0;
-  for (std::int64_t row = 0; row < 5; ++row) {
-    for (std::int64_t e = 0; e < lengths[row] * 9; ++e)
-      CHECK(a[next++] == doctest::Approx(b[row * 72 + e]).epsilon(1e-12));
-  }
-}
-
 namespace {
 
 /// Counted sequences of several lengths, without padding.

@@ -57,33 +57,65 @@ TEST_CASE("float functions at special values") {
   CHECK(std::isnan(functions::normal_cdf(NAN)));
 }
 
-TEST_CASE("matrix products equal plain loops, whatever the tiles, transposes and thread count") {
-  const int threads = cpu::thread_count();
+namespace {
+
+/// Elements of a (m,n) product with bias, by plain loops in double; a few rows and columns of it are compared.
+template <class T, class Out>
+void check_products(double unit_roundoff_of_sums, double unit_roundoff_of_result) {
   Generator generator(3);
-  for (const auto& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1}, {3, 5, 7}, {129, 257, 65}, {1025, 3, 511}, {513, 300, 17}, {4, 4, 0}}) {
-    for (bool ta : {false, true}) {
-      for (bool tb : {false, true}) {
-        const Tensor a = random_normal({std::max<std::int64_t>(1, m * k)}, generator, DType::f64), b = random_normal({std::max<std::int64_t>(1, k * n)}, generator, DType::f64);
-        const double *x = a.data<double>(), *y = b.data<double>();
-        std::vector<double> first;
-        for (int count : {1, 3}) {
-          cpu::set_thread_count(count);
-          std::vector<double> c(m * n, 2.0);
-          cpu::gemm<double>(m, n, k, 1.5, {x, std::max<std::int64_t>(1, ta ? m : k), ta}, {y, std::max<std::int64_t>(1, tb ? k : n), tb}, 0.5, c.data(), n);
-          for (std::int64_t i = 0; i < m; i += 1 + m / 7) {
-            for (std::int64_t j = 0; j < n; j += 1 + n / 7) {
-              double expected = 0.5 * 2;
-              for (std::int64_t p = 0; p < k; ++p) expected += 1.5 * (ta ? x[p * m + i] : x[i * k + p]) * (tb ? y[j * k + p] : y[p * n + j]);
-              CHECK(std::fabs(c[i * n + j] - expected) <= 1e-12 * (k + 1));
+  const std::vector<std::array<std::int64_t, 3>> sizes = {{1, 1, 1},      {3, 5, 7}, {129, 257, 65}, {1025, 3, 511},
+                                                          {513, 300, 17}, {4, 4, 0}, {5, 31, 4099},  {70, 33, 6151}};
+  for (const auto& [m, n, k] : sizes) {
+    for (int variant = 0; variant < 8; ++variant) {
+      const bool ta = variant & 1, tb = variant & 2, with_bias = variant & 4;
+      const auto draw = [&](std::int64_t count) {
+        return random_normal({std::max<std::int64_t>(1, count)}, generator, dtype_of<T>);
+      };
+      const Tensor a = draw(m * k), b = draw(k * n), bias = random_normal({n}, generator, dtype_of<Arithmetic<T>>);
+      const auto x = a.to_vector<double>(), y = b.to_vector<double>(), z = bias.to_vector<double>();
+      std::vector<double> first;
+      for (int count : {1, 3}) {
+        const cpu::SharingScope sharing(count);
+        const Tensor c = Tensor::empty({m, n}, dtype_of<Out>);
+        cpu::gemm<T>(m, n, k, {a.data<T>(), std::max<std::int64_t>(1, ta ? m : k), ta},
+                     {b.data<T>(), std::max<std::int64_t>(1, tb ? k : n), tb}, c.fresh_data<Out>(), n,
+                     with_bias ? bias.data<Arithmetic<T>>() : nullptr);
+        const std::vector<double> values = c.to_vector<double>();
+        for (std::int64_t i = 0; i < m; i += 1 + m / 7) {
+          for (std::int64_t j = 0; j < n; j += 1 + n / 7) {
+            double expected = with_bias ? z[j] : 0, terms = std::fabs(expected);
+            for (std::int64_t p = 0; p < k; ++p) {
+              const double term = (ta ? x[p * m + i] : x[i * k + p]) * (tb ? y[j * k + p] : y[p * n + j]);
+              expected += term;
+              terms += std::fabs(term);
             }
+            const double bound =
+                (k + 2) * unit_roundoff_of_sums * terms + unit_roundoff_of_result * std::fabs(expected);
+            CHECK(std::fabs(values[i * n + j] - expected) <= bound);
           }
-          if (first.empty()) first = c;
-          CHECK(first == c);
         }
+        if (first.empty()) first = values;
+        CHECK(first == values);
       }
     }
   }
-  cpu::set_thread_count(threads);
+}
+
+}  // namespace
+
+TEST_CASE("matrix products equal plain loops, whatever the tiles, slices, transposes and thread count") {
+  check_products<double, double>(0x1p-53, 0);
+  check_products<float, float>(0x1p-24, 0);
+  check_products<bfloat16, bfloat16>(0x1p-24, 0x1p-8);
+  check_products<bfloat16, float>(0x1p-24, 0);
+}
+
+TEST_CASE("the BLAS alone gives the same products") {
+  const cpu::BlasOnlyScope blas_only;
+  CHECK(cpu::bf16_products() == "f32");
+  check_products<float, float>(0x1p-24, 0);
+  check_products<bfloat16, bfloat16>(0x1p-24, 0x1p-8);
+  check_products<bfloat16, float>(0x1p-24, 0);
 }
 
 TEST_CASE("sums over any axes equal plain loops") {

@@ -65,23 +65,17 @@ TEST_CASE("recompute: loss, gradients and random streams have the bits of an ord
 }
 
 TEST_CASE("recompute: the body's tensors are let go after forward, and made again for one backward at a time") {
-  constexpr std::int64_t size = 1 << 16;
-  const std::int64_t alive = live_tensor_count();
+  const std::int64_t size = 1 << 16, alive = live_tensor_count();
   {
     const Tensor x = random_normal({size}, *std::make_unique<Generator>(1), DType::f32).set_requires_grad();
     int runs = 0;
-    std::function<std::int64_t()> tensors;
-    std::vector<std::int64_t> inside;
-    const GradientHook look_inside = [&](const Tensor&) { return inside.push_back(tensors()), Tensor(); };
     const Body body = [&](const Tensors& inputs) {
       ++runs;
-      const Tensor first = tanh(inputs[0]);
-      if (!recomputing()) register_hook(first, look_inside);
-      return Tensors{tanh(tanh(tanh(first)))};
+      return Tensors{tanh(tanh(tanh(tanh(inputs[0]))))};
     };
     const auto kept = [&](bool again) {
       const std::int64_t before = allocator::statistics().bytes_in_use;
-      tensors = [before] { return (allocator::statistics().bytes_in_use - before) / (4 * size); };
+      const auto tensors = [&] { return (allocator::statistics().bytes_in_use - before) / (4 * size); };
       std::int64_t in_backward = 0;
       const auto look = [&](const Tensor&) { return in_backward = tensors(), Tensor(); };
       Tensor y = call(body, {x}, again)[0];
@@ -98,8 +92,6 @@ TEST_CASE("recompute: the body's tensors are let go after forward, and made agai
     CHECK(runs == 3);
     CHECK(kept(true) == std::pair<std::int64_t, std::int64_t>(2, 1));  // two bodies' inputs; a gradient
     CHECK(runs == 9);
-    // Where the gradient reaches a body's first tensor: those two, and the inputs of the bodies before.
-    CHECK(inside == std::vector<std::int64_t>{10, 6, 2, 4, 3, 2});
     CHECK(live_tensor_count() == alive + 1);
   }
   CHECK(live_tensor_count() == alive);
@@ -114,7 +106,6 @@ TEST_CASE("recompute: several inputs and outputs, some of them without a gradien
                    plain = from_values({2}, Numbers{5, 6}, DType::f64);
       const Body body = [](const Tensors& inputs) -> Tensors {
         CHECK_FALSE(inputs[4].defined());
-        exp(inputs[0]);  // a result that is let go is not computed for
         const Tensor product = inputs[0] * exp(inputs[1]);
         return {product * product, embedding(reshape(product * inputs[3], {2, 1}), inputs[2]), inputs[5]};
       };

@@ -8,6 +8,7 @@
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
+#include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/tensor/device.h"
 #include "tools/arguments.h"
@@ -23,7 +24,10 @@ DType CommonOptions::apply() const {
   if (threads > 0) cpu::set_thread_count(threads);
   device_from_string(device);
   const DType type = dtype_from_string(dtype);
-  if (type != DType::f32 && type != DType::f64) fail<UsageError>("--dtype {}: this build computes in f32 and f64 on the CPU", dtype);
+  if (!is_floating(type)) fail<UsageError>("--dtype {}: models compute in f32, bf16 or f64", dtype);
+  if (type == DType::bf16 && cpu::bf16_products() == "f32") {
+    std::cerr << "note: this processor has no bf16 instructions: matrix products widen to f32, --dtype f32 is faster\n";
+  }
   train::progress_mode_from_string(progress);
   prepare_json(json);
   return type;
@@ -32,7 +36,8 @@ DType CommonOptions::apply() const {
 void add_common_options(CLI::App& command, CommonOptions& options) {
   add_seed(command, options.seed, "Initial values, data order, corruption and dropout all follow from it");
   command.add_option("--threads", options.threads, "CPU threads; 0 for all. Results do not depend on it")->capture_default_str();
-  command.add_option("--dtype", options.dtype, "f32 or f64")->capture_default_str();
+  command.add_option("--dtype", options.dtype, "f32, bf16 (activations and products; parameters stay f32) or f64")
+      ->capture_default_str();
   command.add_option("--device", options.device, "auto or cpu")->capture_default_str();
   command.add_option("--progress", options.progress, "auto, bar, plain, lines (one for each step) or off")->capture_default_str();
   command.add_option("--json", options.json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");

@@ -17,19 +17,20 @@ namespace {
 
 EngineOps engine_ops{};
 
+template <class T>
+constexpr auto plus = [](T x, T y) { return T(Arithmetic<T>(x) + Arithmetic<T>(y)); };
+
 Tensor add(const Tensor& a, const Tensor& b, bool create_graph) {
   if (create_graph) return engine_ops.add(a, b);
   const Tensor out = Tensor::empty(a.shape(), a.dtype(), a.device());
-  visit_compute_dtype(a.dtype(), [&]<class T>() {
-    cpu::map_elements<T>(out, [](T x, T y) { return x + y; }, cpu::Operand<T>{a}, cpu::Operand<T>{b});
-  });
+  visit_floating_dtype(a.dtype(),
+                       [&]<class T>() { cpu::map_elements<T>(out, plus<T>, cpu::Operand<T>{a}, cpu::Operand<T>{b}); });
   return out;
 }
 
 void add_in_place(const Tensor& to, const Tensor& from) {
-  visit_compute_dtype(to.dtype(), [&]<class T>() {
-    cpu::map_elements<T>(to, [](T x, T y) { return x + y; }, cpu::Operand<T>{to}, cpu::Operand<T>{from});
-  });
+  visit_floating_dtype(
+      to.dtype(), [&]<class T>() { cpu::map_elements<T>(to, plus<T>, cpu::Operand<T>{to}, cpu::Operand<T>{from}); });
 }
 
 /// sum += term. In place where `sum` belongs to the engine alone.

@@ -68,6 +68,7 @@ void Recomputation::run_again() {
     fail_different(fmt::format("its ops kept {} tensors for backward at first, {} now", promises_.size(), kept_));
   }
   body_ = nullptr;
+  inputs_.clear();
 }
 
 void Recomputation::fail_different(const std::string& how) const {
@@ -111,6 +112,7 @@ void Recomputation::keep_promise(const Tensor& tensor) {
 }
 
 Tensors recompute(std::function<Tensors(const Tensors&)> body, const Tensors& inputs, SourceLocation where) {
+  if (!grad_enabled()) return body(inputs);
   return std::make_shared<Recomputation>(std::move(body), inputs, where)->run_first(inputs);
 }
 

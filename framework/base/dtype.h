@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "framework/base/error.h"
 
@@ -14,6 +15,12 @@ struct bfloat16 {
   std::uint16_t bits = 0;
 
   bfloat16() = default;
+  // Spelled out: GCC vectorises the copying of a number, not of a struct.
+  bfloat16(const bfloat16& other) : bits(other.bits) {}
+  bfloat16& operator=(const bfloat16& other) {
+    bits = other.bits;
+    return *this;
+  }
   /// Rounds to nearest, ties to even; NaN stays NaN.
   explicit bfloat16(float value) {
     const auto word = std::bit_cast<std::uint32_t>(value);
@@ -48,6 +55,10 @@ template <> struct DTypeOf<bool> { static constexpr DType value = DType::boolean
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
+/// What elements of type T are computed in: f32 for bf16.
+template <class T>
+using Arithmetic = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
+
 /// Calls `function.template operator()<T>()` with the C++ type of `dtype`.
 template <class Function>
 decltype(auto) visit_dtype(DType dtype, Function&& function) {
@@ -63,7 +74,16 @@ decltype(auto) visit_dtype(DType dtype, Function&& function) {
   fail("invalid dtype {}", static_cast<int>(dtype));
 }
 
-/// The same for the types that kernels compute in: f64 and f32. Others are refused with a sentence.
+/// The same for the types of kernels that read and write bf16 themselves, computing in Arithmetic<T>.
+template <class Function>
+decltype(auto) visit_floating_dtype(DType dtype, Function&& function) {
+  if (dtype == DType::f64) return function.template operator()<double>();
+  if (dtype == DType::f32) return function.template operator()<float>();
+  if (dtype == DType::bf16) return function.template operator()<bfloat16>();
+  fail("no CPU kernel computes in {}: cast to a floating dtype first", to_string(dtype));
+}
+
+/// The same for the types that all kernels compute in: f64 and f32. Others are refused with a sentence.
 template <class Function>
 decltype(auto) visit_compute_dtype(DType dtype, Function&& function) {
   if (dtype == DType::f64) return function.template operator()<double>();

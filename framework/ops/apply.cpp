@@ -25,6 +25,25 @@ Tensor same_place(const Tensor& tensor, bool needs) {
   return needs ? identity(tensor) : tensor.detach();
 }
 
+bool has_bf16(const Tensors& tensors) {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const Tensor& t) { return t.defined() && t.dtype() == DType::bf16; });
+}
+
+/// The tensors, those of dtype `from` as copies of dtype `to`.
+Tensors converted(const Tensors& tensors, DType from, DType to) {
+  Tensors result = tensors;
+  for (Tensor& tensor : result) {
+    if (tensor.defined() && tensor.dtype() == from) tensor = cpu::contiguous(tensor, to);
+  }
+  return result;
+}
+
+/// The same for one tensor, as a step that can be differentiated.
+Tensor read_as_f32(const Tensor& tensor, bool in_f32) {
+  return in_f32 && tensor.defined() && tensor.dtype() == DType::bf16 ? cast(tensor, DType::f32) : tensor;
+}
+
 void check_outputs_finite(const OpCall& call, const Tensors& outputs) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (cpu::all_finite(outputs[i])) continue;
@@ -81,7 +100,11 @@ void OpCall::fail_with(const std::string& what) const {
 
 void OpCall::require_compute_dtype(std::size_t i) const {
   const DType dtype = input(i).dtype();
-  if (dtype != DType::f32 && dtype != DType::f64) fail("{} must be f32 or f64, not {}", input_name(i), to_string(dtype));
+  if (!is_floating(dtype)) fail("{} must be f32, f64 or bf16, not {}", input_name(i), to_string(dtype));
+}
+
+void OpCall::require_parameter_dtype(std::size_t i, std::size_t j) const {
+  if (input(i).dtype() != DType::bf16 || input(j).dtype() != DType::f32) require_same_dtype(i, j);
 }
 
 void OpCall::require_same_dtype(std::size_t i, std::size_t j) const {
@@ -192,14 +215,20 @@ Tensors apply(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceL
   if (spec.mutates.empty() && promised.size() != spec.outputs.size()) {
     call.fail("infer promised {} outputs, the record names {}", promised.size(), spec.outputs.size());
   }
-  ForwardCall forward(std::move(call), std::move(promised), record);
+  const bool in_f32 = has_bf16(call.inputs()) && !spec.cpu.bf16 && !spec.is_view;
+  if (in_f32 && !spec.mutates.empty()) call.fail("bf16 tensors are not updated in place: keep what is updated in f32");
+  const OpCall run =
+      in_f32 ? OpCall(spec, converted(call.inputs(), DType::bf16, DType::f32), call.attributes(), where) : call;
+  ForwardCall forward(run, in_f32 ? spec.infer(run) : promised, record);
   spec.cpu.forward(forward);
   Tensors outputs = forward.take_outputs();
-  for (std::size_t i : mutated_inputs(forward)) forward.input(i).storage().note_write(where);
-  if (anomaly_enabled()) check_outputs_finite(forward, outputs);
-  if (decisions_wanted() && spec.decisions) note_decisions(spec.decisions(forward));
+  for (std::size_t i = 0; in_f32 && i < outputs.size(); ++i)
+    outputs[i] = cpu::contiguous(outputs[i], promised[i].dtype);
+  for (std::size_t i : mutated_inputs(call)) call.input(i).storage().note_write(where);
+  if (anomaly_enabled()) check_outputs_finite(call, outputs);
+  if (decisions_wanted() && spec.decisions) note_decisions(spec.decisions(call));
   if (record) {
-    const auto node = std::make_shared<OpNode>(forward, outputs, forward.take_saved());
+    const auto node = std::make_shared<OpNode>(call, outputs, forward.take_saved());
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       if (is_floating(outputs[i].dtype())) set_producer(outputs[i], node, static_cast<int>(i));
     }
@@ -239,6 +268,10 @@ OpNode::OpNode(const OpCall& call, const Tensors& outputs, Tensors saved)
   for (Tensor& tensor : saved) saved_.push_back(SavedTensor::input(tensor));
 }
 
+bool OpNode::has_bf16_input() const {
+  return std::any_of(inputs.begin(), inputs.end(), [](const TensorSpec& input) { return input.dtype == DType::bf16; });
+}
+
 void OpNode::release_saved() {
   for (auto* list : {&saved_inputs_, &saved_outputs_, &saved_}) {
     for (SavedTensor& tensor : *list) tensor.release();
@@ -257,7 +290,9 @@ Tensor OpNode::unpack_input(std::size_t i) {
 }
 
 Tensors OpNode::backward(const Tensors& cotangents, const std::vector<bool>& needs) {
-  BackwardCall call(*this, cotangents, needs);
+  // A graph of the backward is built in f32: that is what references and composites are written for.
+  const bool native = spec_.is_view || (spec_.cpu.bf16 && spec_.cpu.backward && !grad_enabled());
+  BackwardCall call(*this, cotangents, needs, has_bf16_input() && !native);
   if (!grad_enabled() && spec_.cpu.backward) {
     spec_.cpu.backward(call);
   } else if (spec_.backward_composite) {
@@ -282,15 +317,16 @@ Tensors OpNode::differentiate_reference(const Tensors& cotangents, const std::ve
   GradModeScope recording(true);
   Tensors arguments, wanted;
   for (std::size_t i = 0; i < needs.size(); ++i) {
-    arguments.push_back(same_place(unpack_input(i), needs[i]));
-    if (needs[i]) wanted.push_back(arguments[i]);
+    const Tensor input = same_place(unpack_input(i), needs[i]);
+    if (needs[i]) wanted.push_back(input);
+    arguments.push_back(read_as_f32(input, has_bf16_input()));
   }
   const Tensors results = apply_reference(spec_, arguments, attributes_, where);
   Tensors reached, upstream;
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (i >= cotangents.size() || !cotangents[i].defined() || !results[i].requires_grad()) continue;
     reached.push_back(results[i]);
-    upstream.push_back(cotangents[i]);
+    upstream.push_back(read_as_f32(cotangents[i], results[i].dtype() == DType::f32));
   }
   Tensors gradients(needs.size());
   if (reached.empty()) return gradients;
@@ -329,16 +365,27 @@ Tensors BackwardCall::take_gradients() {
            node_.name, node_.input_name(i), to_string(node_.where));
     }
   }
+  for (std::size_t i = 0; i < gradients_.size(); ++i) {
+    const DType dtype = node_.inputs[i].dtype;
+    if (!gradients_[i].defined() || gradients_[i].dtype() == dtype) continue;
+    const auto is_narrow = [](DType type) { return type == DType::f32 || type == DType::bf16; };
+    const bool convertible = is_narrow(gradients_[i].dtype()) && is_narrow(dtype);
+    if (!convertible) continue;
+    // Broadcasting is undone before, so that sums are rounded once.
+    if (!(gradients_[i].shape() == node_.inputs[i].shape))
+      gradients_[i] = sum_to_shape(gradients_[i], node_.inputs[i].shape);
+    gradients_[i] = cast(gradients_[i], dtype);
+  }
   return std::exchange(gradients_, Tensors(needs_.size()));
 }
 
-Tensor BackwardCall::input(std::size_t i) const { return check_input(i), node_.unpack_input(i); }
+Tensor BackwardCall::input(std::size_t i) const { return check_input(i), read_as_f32(node_.unpack_input(i), in_f32_); }
 
 Tensor BackwardCall::output(std::size_t i) const {
   if (!contains(node_.spec_.saves.outputs, i)) {
     fail("[{}] backward reads output {}, which its record does not save", node_.name, i);
   }
-  return node_.saved_outputs_[i].unpack(node_, "output '" + node_.spec_.outputs[i] + "'");
+  return read_as_f32(node_.saved_outputs_[i].unpack(node_, "output '" + node_.spec_.outputs[i] + "'"), in_f32_);
 }
 
 Tensor BackwardCall::saved(std::size_t i) const {
@@ -349,15 +396,20 @@ Tensor BackwardCall::saved(std::size_t i) const {
 }
 
 bool BackwardCall::has_input(std::size_t i) const { return i < node_.input_defined_.size() && node_.input_defined_[i]; }
-const TensorSpec& BackwardCall::input_spec(std::size_t i) const { return check_input(i), node_.inputs[i]; }
+TensorSpec BackwardCall::input_spec(std::size_t i) const {
+  check_input(i);
+  TensorSpec spec = node_.inputs[i];
+  if (in_f32_ && spec.dtype == DType::bf16) spec.dtype = DType::f32;
+  return spec;
+}
 const Attributes& BackwardCall::attributes() const { return node_.attributes_; }
 
 Tensor BackwardCall::cotangent(std::size_t i) const {
   if (i >= node_.outputs_.size()) {
     fail("[{}] backward asks for the cotangent of output {}, the op has {}", node_.name, i, node_.outputs_.size());
   }
-  if (i < cotangents_.size() && cotangents_[i].defined()) return cotangents_[i];
-  return zeros(node_.outputs_[i].shape, node_.outputs_[i].dtype);
+  if (i < cotangents_.size() && cotangents_[i].defined()) return read_as_f32(cotangents_[i], in_f32_);
+  return read_as_f32(zeros(node_.outputs_[i].shape, node_.outputs_[i].dtype), in_f32_);
 }
 
 }  // namespace gradus

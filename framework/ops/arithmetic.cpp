@@ -55,9 +55,12 @@ OpSpec binary_op(OpSpec spec, F function) {
     }
     return {from_values(shape, slopes, call.input(0).dtype())};
   };
+  spec.cpu.bf16 = true;
   spec.cpu.forward = [function](ForwardCall& call) {
-    visit_compute_dtype(call.input(0).dtype(), [&]<class T>() {
-      cpu::map_elements<T>(call.output(0), function, cpu::Operand<T>{call.input(0)}, cpu::Operand<T>{call.input(1)});
+    visit_floating_dtype(call.input(0).dtype(), [&]<class T>() {
+      using A = Arithmetic<T>;
+      const auto rounded = [function](T a, T b) { return T(function(A(a), A(b))); };
+      cpu::map_elements<T>(call.output(0), rounded, cpu::Operand<T>{call.input(0)}, cpu::Operand<T>{call.input(1)});
     });
   };
   spec.edge_samples = [](SampleMaker& make) -> std::vector<Sample> {
@@ -68,9 +71,12 @@ OpSpec binary_op(OpSpec spec, F function) {
             {"scalars", {make.normal({}), make.normal({})}, {}}};
   };
   spec.error_samples = [](SampleMaker& make) -> std::vector<ErrorSample> {
-    return {{"shapes", {make.normal({2, 3}), make.normal({2, 4})}, {}, "shapes do not broadcast: a (2,3) f64 cpu, b (2,4) f64 cpu"},
+    return {{"shapes",
+             {make.normal({2, 3}), make.normal({2, 4})},
+             {},
+             "shapes do not broadcast: a (2,3) f64 cpu, b (2,4) f64 cpu"},
             {"dtypes", {make.normal({2}), make.integers({2}, 0, 3)}, {}, "dtypes differ"},
-            {"integers", {make.integers({2}, 0, 3), make.integers({2}, 0, 3)}, {}, "must be f32 or f64"}};
+            {"integers", {make.integers({2}, 0, 3), make.integers({2}, 0, 3)}, {}, "must be f32, f64 or bf16"}};
   };
   spec.cost = [](const OpCall& call) -> Cost {
     Shape shape;
@@ -142,10 +148,11 @@ const OpSpec& add_op() {
     spec.derivation = "dy/da = 1 and dy/db = 1: the cotangent goes to both. Where an operand was stretched, it was used "
                       "several times, so its gradient is the sum over the stretched axes.";
     spec.pitfalls = "A missing sum over the broadcast axis; a mean in its place.";
-    spec.backward_composite = [](BackwardCall& call) {
+    spec.cpu.backward = [](BackwardCall& call) {
       if (call.needs(0)) call.set_gradient(0, call.cotangent());
       if (call.needs(1)) call.set_gradient(1, call.cotangent());
     };
+    spec.backward_composite = spec.cpu.backward;
     spec.samples = broadcast_samples(draw_normal, draw_normal);
     return binary_op(std::move(spec), [](auto a, auto b) { return a + b; });
   }();

@@ -48,7 +48,7 @@ Tensor heads_inside(const Shape& shape, DType dtype) {
   return packed.window(shape, {s[0], s[2], s[1], s[3]}, 0);
 }
 
-/// Rows of D elements must lie together for the BLAS.
+/// The kernels take rows whose D elements lie together.
 Tensor with_packed_rows(const Tensor& x) {
   return x.strides()[3] == 1 && x.strides()[2] >= x.shape()[3] ? x : cpu::clone(x);
 }
@@ -139,25 +139,27 @@ const OpSpec& attention_op() {
       return {matmul(weights, v)};
     };
     spec.saves = {.all_inputs = true};
+    spec.cpu.bf16 = true;
     spec.cpu.forward = [](ForwardCall& call) {
       const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)), v = with_packed_rows(call.input(2));
       const cpu::AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
       const Tensor out = heads_inside(call.promised()[0].shape, q.dtype());
-      const Tensor log_sums = Tensor::empty({s.batches, s.heads, s.queries}, q.dtype());
-      visit_compute_dtype(q.dtype(), [&]<class T>() {
-        cpu::attention_forward<T>(s, view<T>(q), view<T>(k), view<T>(v), mutable_view<T>(out), log_sums.fresh_data<T>());
+      visit_floating_dtype(q.dtype(), [&]<class T>() {
+        const Tensor log_sums = Tensor::empty({s.batches, s.heads, s.queries}, dtype_of<Arithmetic<T>>);
+        cpu::attention_forward<T>(s, view<T>(q), view<T>(k), view<T>(v), mutable_view<T>(out),
+                                  log_sums.fresh_data<Arithmetic<T>>());
+        if (call.will_run_backward()) call.save(log_sums);
       });
       call.set_output(0, out);
-      if (call.will_run_backward()) call.save(log_sums);
     };
     spec.cpu.backward = [](BackwardCall& call) {
       const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)), v = with_packed_rows(call.input(2));
       const Tensor g = with_packed_rows(call.cotangent());
       const cpu::AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
       const Tensor dq = heads_inside(q.shape(), q.dtype()), dk = heads_inside(k.shape(), q.dtype()), dv = heads_inside(v.shape(), q.dtype());
-      visit_compute_dtype(q.dtype(), [&]<class T>() {
-        cpu::attention_backward<T>(s, view<T>(q), view<T>(k), view<T>(v), call.saved(0).data<T>(), view<T>(g),
-                                   mutable_view<T>(dq), mutable_view<T>(dk), mutable_view<T>(dv));
+      visit_floating_dtype(q.dtype(), [&]<class T>() {
+        cpu::attention_backward<T>(s, view<T>(q), view<T>(k), view<T>(v), call.saved(0).data<Arithmetic<T>>(),
+                                   view<T>(g), mutable_view<T>(dq), mutable_view<T>(dk), mutable_view<T>(dv));
       });
       if (call.needs(0)) call.set_gradient(0, dq);
       if (call.needs(1)) call.set_gradient(1, dk);

@@ -21,13 +21,19 @@ std::int64_t counted_rows(const Tensor& targets, std::int64_t ignored) {
   return count;
 }
 
-template <class T>
-T log_sum_exp(const T* x, std::int64_t n) {
-  T peak = -std::numeric_limits<T>::infinity();
-  for (std::int64_t i = 0; i < n; ++i) peak = x[i] > peak || x[i] != x[i] ? x[i] : peak;
-  T sum = 0;
+/// A loss over bf16 logits is f32.
+DType loss_dtype(const Tensor& logits) { return logits.dtype() == DType::bf16 ? DType::f32 : logits.dtype(); }
+
+template <class T, class A = Arithmetic<T>>
+A log_sum_exp(const T* x, std::int64_t n) {
+  A peak = -std::numeric_limits<A>::infinity();
+  for (std::int64_t i = 0; i < n; ++i) {
+    const A value = A(x[i]);
+    peak = value > peak || value != value ? value : peak;
+  }
+  A sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < n; ++i) sum += functions::exp(x[i] - peak);
+  for (std::int64_t i = 0; i < n; ++i) sum += functions::exp(A(x[i]) - peak);
   return peak + std::log(sum);
 }
 
@@ -57,7 +63,7 @@ const OpSpec& cross_entropy_op() {
           call.fail("target {} of row {} is outside 0..{}", targets[i], i, classes - 1);
         }
       }
-      return {{{}, call.input(0).dtype()}};
+      return {{{}, loss_dtype(call.input(0))}};
     };
     spec.reference = [](const OpCall& call) -> Tensors {
       const std::vector<std::int64_t> targets = call.input(1).to_vector<std::int64_t>();
@@ -70,17 +76,19 @@ const OpSpec& cross_entropy_op() {
       return {reshape(total, {}) / counted_rows(call.input(1), call.integer("ignore_index"))};
     };
     spec.saves = {.all_inputs = true};
+    spec.cpu.bf16 = true;
     spec.cpu.forward = [](ForwardCall& call) {
       const Tensor logits = cpu::contiguous(call.input(0)), targets = cpu::contiguous(call.input(1));
       const std::int64_t rows = logits.shape()[0], classes = logits.shape()[1], ignored = call.integer("ignore_index");
-      const Tensor log_sums = Tensor::empty({rows}, logits.dtype());
-      visit_compute_dtype(logits.dtype(), [&]<class T>() {
+      const Tensor log_sums = Tensor::empty({rows}, loss_dtype(logits));
+      visit_floating_dtype(logits.dtype(), [&]<class T>() {
+        using A = Arithmetic<T>;
         const T* x = logits.data<T>();
         const std::int64_t* target = targets.data<std::int64_t>();
-        T* log_sum = log_sums.fresh_data<T>();
+        A* log_sum = log_sums.fresh_data<A>();
         cpu::parallel_for(rows, rows_per_chunk, 8 * classes, [&](std::int64_t begin, std::int64_t end) {
           for (std::int64_t row = begin; row < end; ++row) {
-            log_sum[row] = target[row] == ignored ? T(0) : log_sum_exp(x + row * classes, classes);
+            log_sum[row] = target[row] == ignored ? A(0) : log_sum_exp(x + row * classes, classes);
           }
         });
         double total = 0;
@@ -90,7 +98,7 @@ const OpSpec& cross_entropy_op() {
           total += double(log_sum[row]) - double(x[row * classes + target[row]]);
           ++count;
         }
-        *call.output(0).fresh_data<T>() = T(total / count);
+        *call.output(0).fresh_data<A>() = A(total / count);
       });
       call.save(log_sums);
     };
@@ -99,9 +107,10 @@ const OpSpec& cross_entropy_op() {
       const std::int64_t rows = logits.shape()[0], classes = logits.shape()[1], ignored = call.integer("ignore_index");
       const Tensor gradient = Tensor::empty(logits.shape(), logits.dtype());
       const double weight = call.cotangent().item() / counted_rows(targets, ignored);
-      visit_compute_dtype(logits.dtype(), [&]<class T>() {
+      visit_floating_dtype(logits.dtype(), [&]<class T>() {
+        using A = Arithmetic<T>;
         const T* x = logits.data<T>();
-        const T* log_sum = log_sums.data<T>();
+        const A* log_sum = log_sums.data<A>();
         const std::int64_t* target = targets.data<std::int64_t>();
         T* dx = gradient.fresh_data<T>();
         cpu::parallel_for(rows, rows_per_chunk, 8 * classes, [&](std::int64_t begin, std::int64_t end) {
@@ -109,13 +118,14 @@ const OpSpec& cross_entropy_op() {
             const T* from = x + row * classes;
             T* to = dx + row * classes;
             if (target[row] == ignored) {
-              std::fill(to, to + classes, T(0));
+              std::fill(to, to + classes, T(A(0)));
               continue;
             }
-            const T shift = log_sum[row], scale = T(weight);
+            const A shift = log_sum[row], scale = A(weight);
 #pragma omp simd
-            for (std::int64_t i = 0; i < classes; ++i) to[i] = functions::exp(from[i] - shift) * scale;
-            to[target[row]] -= scale;
+            for (std::int64_t i = 0; i < classes; ++i) to[i] = T(functions::exp(A(from[i]) - shift) * scale);
+            // The one place where terms cancel: rounded once, from what it is made of.
+            to[target[row]] = T((functions::exp(A(from[target[row]]) - shift) - A(1)) * scale);
           }
         });
       });

@@ -9,6 +9,30 @@
 #include "framework/ops/ops.h"
 
 namespace gradus {
+namespace {
+
+void drop_elements(const Tensor& x, const Attributes& attributes, const Tensor& out) {
+  const Tensor packed = cpu::contiguous(x);
+  const double probability = attributes.number("probability");
+  const std::uint32_t threshold = cpu::dropout_threshold(probability);
+  const std::uint64_t seed = attributes.integer("seed"), stream = attributes.integer("stream");
+  visit_floating_dtype(x.dtype(), [&]<class T>() {
+    const T* from = packed.data<T>();
+    T* to = out.fresh_data<T>();
+    const Arithmetic<T> scale(1 / (1 - probability));
+    constexpr std::int64_t block = 512;
+    cpu::parallel_for(x.numel(), 16 * block, 8, [&](std::int64_t begin, std::int64_t end) {
+      std::uint32_t words[block];
+      for (std::int64_t first = begin; first < end; first += block) {
+        const std::int64_t count = std::min(block, end - first);
+        cpu::random_words(seed, stream, first, count, words);
+        cpu::drop(from + first, words, count, threshold, scale, to + first);
+      }
+    });
+  });
+}
+
+}  // namespace
 
 const OpSpec& dropout_op() {
   static const OpSpec op = [] {
@@ -39,26 +63,12 @@ const OpSpec& dropout_op() {
       }
       return {from_values(call.input(0).shape(), values, call.input(0).dtype())};
     };
-    spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor x = cpu::contiguous(call.input(0));
-      const double probability = call.number("probability");
-      const std::uint32_t threshold = cpu::dropout_threshold(probability);
-      const std::uint64_t seed = call.integer("seed"), stream = call.integer("stream");
-      visit_compute_dtype(x.dtype(), [&]<class T>() {
-        const T* from = x.data<T>();
-        T* to = call.output(0).fresh_data<T>();
-        const T scale = T(1 / (1 - probability));
-        constexpr std::int64_t block = 512;
-        cpu::parallel_for(x.numel(), 16 * block, 8, [&](std::int64_t begin, std::int64_t end) {
-          std::uint32_t words[block];
-          for (std::int64_t first = begin; first < end; first += block) {
-            const std::int64_t count = std::min(block, end - first);
-            cpu::random_words(seed, stream, first, count, words);
-#pragma omp simd
-            for (std::int64_t i = 0; i < count; ++i) to[first + i] = from[first + i] * (words[i] < threshold ? T(0) : scale);
-          }
-        });
-      });
+    spec.cpu.bf16 = true;
+    spec.cpu.forward = [](ForwardCall& call) { drop_elements(call.input(0), call.attributes(), call.output(0)); };
+    spec.cpu.backward = [](BackwardCall& call) {
+      const Tensor gradient = Tensor::empty(call.input_spec(0).shape, call.input_spec(0).dtype);
+      drop_elements(call.cotangent(), call.attributes(), gradient);
+      call.set_gradient(0, gradient);
     };
     spec.backward_composite = [](BackwardCall& call) {
       call.set_gradient(0, dropout(call.cotangent(), call.number("probability"), call.integer("seed"), call.integer("stream")));

@@ -14,21 +14,22 @@ namespace {
 constexpr std::int64_t rows_per_chunk = 64;
 
 /// x (rows, n) -> y (rows, n), mean (rows), reciprocal deviation (rows).
-template <class T>
-void normalise_rows(const T* x, const T* gain, const T* bias, T* y, T* mean, T* scale, std::int64_t rows, std::int64_t n, T epsilon) {
+template <class T, class A = Arithmetic<T>>
+void normalise_rows(const T* x, const A* gain, const A* bias, T* y, A* mean, A* scale, std::int64_t rows,
+                    std::int64_t n, A epsilon) {
   cpu::parallel_for(rows, rows_per_chunk, 4 * n, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const T* from = x + row * n;
       T* to = y + row * n;
-      T sum = 0, squares = 0;
+      A sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
-      for (std::int64_t i = 0; i < n; ++i) sum += from[i];
-      const T centre = sum / T(n);
+      for (std::int64_t i = 0; i < n; ++i) sum += A(from[i]);
+      const A centre = sum / A(n);
 #pragma omp simd reduction(+ : squares)
-      for (std::int64_t i = 0; i < n; ++i) squares += (from[i] - centre) * (from[i] - centre);
-      const T inverse = T(1) / std::sqrt(squares / T(n) + epsilon);
+      for (std::int64_t i = 0; i < n; ++i) squares += (A(from[i]) - centre) * (A(from[i]) - centre);
+      const A inverse = A(1) / std::sqrt(squares / A(n) + epsilon);
 #pragma omp simd
-      for (std::int64_t i = 0; i < n; ++i) to[i] = (from[i] - centre) * inverse * gain[i] + bias[i];
+      for (std::int64_t i = 0; i < n; ++i) to[i] = T((A(from[i]) - centre) * inverse * gain[i] + bias[i]);
       mean[row] = centre;
       scale[row] = inverse;
     }
@@ -36,39 +37,39 @@ void normalise_rows(const T* x, const T* gain, const T* bias, T* y, T* mean, T* 
 }
 
 /// dx, and the sums over rows of g * xhat and g, chunk by chunk and then in order.
-template <class T>
-void normalise_rows_backward(const T* x, const T* gain, const T* g, const T* mean, const T* scale, T* dx, T* dgain, T* dbias,
-                             std::int64_t rows, std::int64_t n) {
+template <class T, class A = Arithmetic<T>>
+void normalise_rows_backward(const T* x, const A* gain, const T* g, const A* mean, const A* scale, T* dx, A* dgain,
+                             A* dbias, std::int64_t rows, std::int64_t n) {
   const std::int64_t chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
-  std::vector<T> partial(chunks * 2 * n, T(0));
+  std::vector<A> partial(chunks * 2 * n, A(0));
   cpu::parallel_for(rows, rows_per_chunk, 4 * n, [&](std::int64_t begin, std::int64_t end) {
-    T* gain_sum = partial.data() + begin / rows_per_chunk * 2 * n;
-    T* bias_sum = gain_sum + n;
+    A* gain_sum = partial.data() + begin / rows_per_chunk * 2 * n;
+    A* bias_sum = gain_sum + n;
     for (std::int64_t row = begin; row < end; ++row) {
       const T* from = x + row * n;
       const T* up = g + row * n;
       T* to = dx + row * n;
-      const T centre = mean[row], inverse = scale[row];
-      T mean_g = 0, mean_gx = 0;
+      const A centre = mean[row], inverse = scale[row];
+      A mean_g = 0, mean_gx = 0;
 #pragma omp simd reduction(+ : mean_g, mean_gx)
       for (std::int64_t i = 0; i < n; ++i) {
-        const T xhat = (from[i] - centre) * inverse, weighted = up[i] * gain[i];
+        const A xhat = (A(from[i]) - centre) * inverse, weighted = A(up[i]) * gain[i];
         mean_g += weighted;
         mean_gx += weighted * xhat;
       }
-      mean_g /= T(n);
-      mean_gx /= T(n);
+      mean_g /= A(n);
+      mean_gx /= A(n);
 #pragma omp simd
       for (std::int64_t i = 0; i < n; ++i) {
-        const T xhat = (from[i] - centre) * inverse;
-        to[i] = inverse * (up[i] * gain[i] - mean_g - xhat * mean_gx);
-        gain_sum[i] += up[i] * xhat;
-        bias_sum[i] += up[i];
+        const A xhat = (A(from[i]) - centre) * inverse;
+        to[i] = T(inverse * (A(up[i]) * gain[i] - mean_g - xhat * mean_gx));
+        gain_sum[i] += A(up[i]) * xhat;
+        bias_sum[i] += A(up[i]);
       }
     }
   });
-  std::fill(dgain, dgain + n, T(0));
-  std::fill(dbias, dbias + n, T(0));
+  std::fill(dgain, dgain + n, A(0));
+  std::fill(dbias, dbias + n, A(0));
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     for (std::int64_t i = 0; i < n; ++i) dgain[i] += partial[chunk * 2 * n + i];
     for (std::int64_t i = 0; i < n; ++i) dbias[i] += partial[chunk * 2 * n + n + i];
@@ -92,8 +93,8 @@ const OpSpec& layer_norm_op() {
     spec.attributes = {{"epsilon", 1e-5, "added to the variance"}};
     spec.infer = [](const OpCall& call) -> std::vector<TensorSpec> {
       call.require_compute_dtype(0);
-      call.require_same_dtype(0, 1);
-      call.require_same_dtype(0, 2);
+      call.require_parameter_dtype(0, 1);
+      call.require_parameter_dtype(0, 2);
       if (call.input(0).rank() == 0 || call.input(0).shape().back() == 0) call.fail("x needs a last axis with elements");
       const Shape features{call.input(0).shape().back()};
       if (!(call.input(1).shape() == features)) call.fail("gain must have the shape {}", to_string(features));
@@ -107,31 +108,38 @@ const OpSpec& layer_norm_op() {
       return {centred / sqrt(variance + call.number("epsilon")) * call.input(1) + call.input(2)};
     };
     spec.saves = {.all_inputs = true};
+    spec.cpu.bf16 = true;
     spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor x = cpu::contiguous(call.input(0)), gain = cpu::contiguous(call.input(1)), bias = cpu::contiguous(call.input(2));
+      const Tensor x = cpu::contiguous(call.input(0));
       const std::int64_t n = x.shape().back(), rows = x.numel() / n;
-      const Tensor mean = Tensor::empty({rows}, x.dtype()), scale = Tensor::empty({rows}, x.dtype());
-      visit_compute_dtype(x.dtype(), [&]<class T>() {
-        normalise_rows(x.data<T>(), gain.data<T>(), bias.data<T>(), call.output(0).fresh_data<T>(), mean.fresh_data<T>(),
-                       scale.fresh_data<T>(), rows, n, T(call.number("epsilon")));
+      visit_floating_dtype(x.dtype(), [&]<class T>() {
+        using A = Arithmetic<T>;
+        const Tensor gain = cpu::contiguous(call.input(1), dtype_of<A>),
+                     bias = cpu::contiguous(call.input(2), dtype_of<A>);
+        const Tensor mean = Tensor::empty({rows}, dtype_of<A>), scale = Tensor::empty({rows}, dtype_of<A>);
+        normalise_rows(x.data<T>(), gain.data<A>(), bias.data<A>(), call.output(0).fresh_data<T>(),
+                       mean.fresh_data<A>(), scale.fresh_data<A>(), rows, n, A(call.number("epsilon")));
+        if (call.will_run_backward()) {
+          call.save(mean);
+          call.save(scale);
+        }
       });
-      if (call.will_run_backward()) {
-        call.save(mean);
-        call.save(scale);
-      }
     };
     spec.cpu.backward = [](BackwardCall& call) {
-      const Tensor x = cpu::contiguous(call.input(0)), gain = cpu::contiguous(call.input(1)), g = cpu::contiguous(call.cotangent());
-      const Tensor dx = Tensor::empty(x.shape(), x.dtype()), dgain = Tensor::empty(gain.shape(), x.dtype()),
-                   dbias = Tensor::empty(gain.shape(), x.dtype());
+      const Tensor x = cpu::contiguous(call.input(0)), g = cpu::contiguous(call.cotangent());
       const std::int64_t n = x.shape().back();
-      visit_compute_dtype(x.dtype(), [&]<class T>() {
-        normalise_rows_backward(x.data<T>(), gain.data<T>(), g.data<T>(), call.saved(0).data<T>(), call.saved(1).data<T>(),
-                                dx.fresh_data<T>(), dgain.fresh_data<T>(), dbias.fresh_data<T>(), x.numel() / n, n);
+      visit_floating_dtype(x.dtype(), [&]<class T>() {
+        using A = Arithmetic<T>;
+        const Tensor gain = cpu::contiguous(call.input(1), dtype_of<A>);
+        const Tensor dx = Tensor::empty(x.shape(), x.dtype()), dgain = Tensor::empty(gain.shape(), dtype_of<A>),
+                     dbias = Tensor::empty(gain.shape(), dtype_of<A>);
+        normalise_rows_backward(x.data<T>(), gain.data<A>(), g.data<T>(), call.saved(0).data<A>(),
+                                call.saved(1).data<A>(), dx.fresh_data<T>(), dgain.fresh_data<A>(),
+                                dbias.fresh_data<A>(), x.numel() / n, n);
+        if (call.needs(0)) call.set_gradient(0, dx);
+        if (call.needs(1)) call.set_gradient(1, dgain);
+        if (call.needs(2)) call.set_gradient(2, dbias);
       });
-      if (call.needs(0)) call.set_gradient(0, dx);
-      if (call.needs(1)) call.set_gradient(1, dgain);
-      if (call.needs(2)) call.set_gradient(2, dbias);
     };
     spec.samples = [](SampleMaker& make) -> std::vector<Sample> {
       return {{"rows", {make.normal({3, 5}), make.normal({5}), make.normal({5})}, {}},

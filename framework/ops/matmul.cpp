@@ -82,16 +82,18 @@ template <class T>
 void batched_product(const MatmulShape& s, const Matrices& a, const Matrices& b, T* out) {
   const std::int64_t count = s.batch.numel();
   const auto product = [&](std::int64_t i, auto run) {
-    run(s.m, s.n, s.k, T(1), cpu::Matrix<T>{a.tensor.data<T>() + batch_offset(i, s.batch, a.batch_strides), a.row_stride, a.transposed},
-        cpu::Matrix<T>{b.tensor.data<T>() + batch_offset(i, s.batch, b.batch_strides), b.row_stride, b.transposed}, T(0),
-        out + i * s.m * s.n, s.n);
+    run(cpu::Matrix<T>{a.tensor.data<T>() + batch_offset(i, s.batch, a.batch_strides), a.row_stride, a.transposed},
+        cpu::Matrix<T>{b.tensor.data<T>() + batch_offset(i, s.batch, b.batch_strides), b.row_stride, b.transposed},
+        out + i * s.m * s.n);
   };
   if (count == 1) {
-    product(0, [](auto... arguments) { cpu::gemm<T>(arguments...); });
+    product(0, [&](auto a, auto b, T* c) { cpu::gemm<T>(s.m, s.n, s.k, a, b, c, s.n); });
     return;
   }
   cpu::parallel_for(count, 1, s.m * s.n * s.k / 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) product(i, [](auto... arguments) { cpu::gemm_on_this_thread<T>(arguments...); });
+    for (std::int64_t i = begin; i < end; ++i) {
+      product(i, [&](auto a, auto b, T* c) { cpu::gemm_on_this_thread<T>(s.m, s.n, s.k, T(1), a, b, T(0), c, s.n); });
+    }
   });
 }
 
@@ -112,6 +114,12 @@ LinearShape linear_shape(const Shape& x, const Shape& weight) {
   std::int64_t rows = 1;
   for (int axis = 0; axis + 1 < x.rank(); ++axis) rows *= x[axis];
   return {rows, weight[1], weight[0]};
+}
+
+/// A contiguous tensor as rows of `width` elements.
+template <class T>
+cpu::Matrix<T> rows_of(const Tensor& tensor, std::int64_t width, bool transposed = false) {
+  return {tensor.data<T>(), std::max<std::int64_t>(1, width), transposed};
 }
 
 }  // namespace
@@ -212,14 +220,14 @@ const OpSpec& linear_op() {
     spec.inputs = {{"x"}, {"weight"}, {.name = "bias", .optional = true}};
     spec.infer = [](const OpCall& call) -> std::vector<TensorSpec> {
       call.require_compute_dtype(0);
-      call.require_same_dtype(0, 1);
+      call.require_parameter_dtype(0, 1);
       call.require_rank(1, 2);
       const Shape& weight = call.input(1).shape();
       Shape shape = call.input(0).shape();
       if (shape.rank() == 0) call.fail("x needs at least one axis");
       if (shape.back() != weight[1]) call.fail("x has {} features, weight expects {}", shape.back(), weight[1]);
       if (call.has_input(2)) {
-        call.require_same_dtype(0, 2);
+        call.require_parameter_dtype(0, 2);
         if (!(call.input(2).shape() == Shape{weight[0]})) call.fail("bias must have the shape ({})", weight[0]);
       }
       shape[shape.rank() - 1] = weight[0];
@@ -233,35 +241,35 @@ const OpSpec& linear_op() {
       return {call.has_input(2) ? y + call.input(2) : y};
     };
     spec.saves = {.inputs = {0, 1}};
+    spec.cpu.bf16 = true;
     spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor x = cpu::contiguous(call.input(0)), weight = cpu::contiguous(call.input(1));
-      const LinearShape s = linear_shape(x.shape(), weight.shape());
-      const Tensor& out = call.output(0);
-      visit_compute_dtype(x.dtype(), [&]<class T>() {
-        const bool with_bias = call.has_input(2);
-        if (with_bias) cpu::copy(out, call.input(2));
-        cpu::gemm<T>(s.rows, s.out, s.in, T(1), {x.data<T>(), std::max<std::int64_t>(1, s.in)},
-                     {weight.data<T>(), std::max<std::int64_t>(1, s.in), true}, with_bias ? T(1) : T(0), out.fresh_data<T>(), s.out);
+      const Tensor x = cpu::contiguous(call.input(0));
+      const LinearShape s = linear_shape(x.shape(), call.input(1).shape());
+      visit_floating_dtype(x.dtype(), [&]<class T>() {
+        const Tensor weight = cpu::contiguous(call.input(1), x.dtype());
+        const Tensor bias = call.has_input(2) ? cpu::contiguous(call.input(2), dtype_of<Arithmetic<T>>) : Tensor();
+        cpu::gemm<T>(s.rows, s.out, s.in, rows_of<T>(x, s.in), rows_of<T>(weight, s.in, true),
+                     call.output(0).fresh_data<T>(), s.out, bias.defined() ? bias.data<Arithmetic<T>>() : nullptr);
       });
     };
     spec.cpu.backward = [](BackwardCall& call) {
-      const Tensor x = cpu::contiguous(call.input(0)), weight = cpu::contiguous(call.input(1)), g = cpu::contiguous(call.cotangent());
-      const LinearShape s = linear_shape(x.shape(), weight.shape());
-      visit_compute_dtype(g.dtype(), [&]<class T>() {
-        const cpu::Matrix<T> rows{g.data<T>(), std::max<std::int64_t>(1, s.out)};
+      const Tensor x = cpu::contiguous(call.input(0)), g = cpu::contiguous(call.cotangent());
+      const LinearShape s = linear_shape(x.shape(), call.input_spec(1).shape);
+      visit_floating_dtype(g.dtype(), [&]<class T>() {
         if (call.needs(0)) {
-          const Tensor dx = Tensor::empty(x.shape(), x.dtype());
-          cpu::gemm<T>(s.rows, s.in, s.out, T(1), rows, {weight.data<T>(), std::max<std::int64_t>(1, s.in)}, T(0), dx.fresh_data<T>(), s.in);
+          const Tensor weight = cpu::contiguous(call.input(1), x.dtype()), dx = Tensor::empty(x.shape(), x.dtype());
+          cpu::gemm<T>(s.rows, s.in, s.out, rows_of<T>(g, s.out), rows_of<T>(weight, s.in), dx.fresh_data<T>(), s.in);
           call.set_gradient(0, dx);
         }
         if (call.needs(1)) {
-          const Tensor dw = Tensor::empty(weight.shape(), weight.dtype());
-          cpu::gemm<T>(s.out, s.in, s.rows, T(1), {rows.data, rows.stride, true}, {x.data<T>(), std::max<std::int64_t>(1, s.in)}, T(0),
-                       dw.fresh_data<T>(), s.in);
+          const Tensor dw = Tensor::empty({s.out, s.in}, dtype_of<Arithmetic<T>>);
+          cpu::gemm<T>(s.out, s.in, s.rows, rows_of<T>(g, s.out, true), rows_of<T>(x, s.in),
+                       dw.fresh_data<Arithmetic<T>>(), s.in);
           call.set_gradient(1, dw);
         }
       });
-      if (call.has_input(2) && call.needs(2)) call.set_gradient(2, cpu::sum_to_shape(g, {s.out}));
+      if (call.has_input(2) && call.needs(2))
+        call.set_gradient(2, cpu::sum_to_shape(g, {s.out}, call.input_spec(2).dtype));
     };
     spec.backward_composite = [](BackwardCall& call) {
       const Tensor x = call.input(0), weight = call.input(1), g = call.cotangent();

@@ -58,8 +58,10 @@ class OpCall {
   }
 
   // Conditions that many ops share; each throws through fail().
-  void require_compute_dtype(std::size_t i) const;         ///< f32 or f64
+  void require_compute_dtype(std::size_t i) const;  ///< a floating one
   void require_same_dtype(std::size_t i, std::size_t j) const;
+  /// Parameter j has the dtype of input i, or is f32 where that is bf16.
+  void require_parameter_dtype(std::size_t i, std::size_t j) const;
   void require_dtype(std::size_t i, DType dtype) const;
   void require_rank(std::size_t i, int rank) const;
   int axis(const std::string& attribute, int rank) const;  ///< normalised to 0..rank-1
@@ -102,8 +104,14 @@ class OpNode;
 /// A backward in progress: reads what was saved and the cotangents, sets gradients.
 class BackwardCall {
  public:
-  BackwardCall(OpNode& node, const Tensors& cotangents, const std::vector<bool>& needs)
-      : node_(node), cotangents_(cotangents), needs_(needs), given_(needs.size()), gradients_(needs.size()) {}
+  /// `in_f32`: what is bf16 is read as f32.
+  BackwardCall(OpNode& node, const Tensors& cotangents, const std::vector<bool>& needs, bool in_f32)
+      : node_(node),
+        cotangents_(cotangents),
+        needs_(needs),
+        in_f32_(in_f32),
+        given_(needs.size()),
+        gradients_(needs.size()) {}
 
   /// An input or output named in the record's `saves`; anything else throws.
   Tensor input(std::size_t i) const;
@@ -111,7 +119,7 @@ class BackwardCall {
   /// The i-th tensor that forward handed to save().
   Tensor saved(std::size_t i) const;
   bool has_input(std::size_t i) const;
-  const TensorSpec& input_spec(std::size_t i) const;
+  TensorSpec input_spec(std::size_t i) const;
   std::size_t input_count() const { return needs_.size(); }
   const Attributes& attributes() const;
   std::int64_t integer(const std::string& name) const { return attributes().integer(name); }
@@ -123,7 +131,7 @@ class BackwardCall {
   /// Whether anyone wants the gradient of input i.
   bool needs(std::size_t i) const { return check_input(i), needs_[i]; }
   /// The gradient of input i, of its shape or of the broadcast one; an undefined tensor stands for zero. Needed for
-  /// every input i with needs(i).
+  /// every input i with needs(i). Between f32 and bf16 it is converted to what the input is.
   void set_gradient(std::size_t i, Tensor gradient);
   /// Throws unless every gradient that is needed was set.
   Tensors take_gradients();
@@ -133,6 +141,7 @@ class BackwardCall {
   OpNode& node_;
   const Tensors& cotangents_;
   const std::vector<bool>& needs_;
+  bool in_f32_;
   std::vector<bool> given_;
   Tensors gradients_;
 };
@@ -204,6 +213,9 @@ struct Cost {
 struct DeviceKernels {
   std::function<void(ForwardCall&)> forward = {};
   std::function<void(BackwardCall&)> backward = {};
+  /// They read and write bf16 themselves, computing in f32. Without it, a call with bf16 inputs runs on f32 copies of
+  /// them and its results are rounded: the same values, more slowly.
+  bool bf16 = false;
 };
 
 struct OpSpec {
@@ -275,6 +287,7 @@ class OpNode final : public Node {
 
  private:
   friend class BackwardCall;
+  bool has_bf16_input() const;
   /// d<reference(inputs), cotangents>/d inputs, as a graph that can be differentiated again.
   Tensors differentiate_reference(const Tensors& cotangents, const std::vector<bool>& needs);
   Tensor unpack_input(std::size_t i);

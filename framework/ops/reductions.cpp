@@ -131,7 +131,7 @@ std::vector<Sample> reduction_edge_samples(SampleMaker& make) {
 std::vector<ErrorSample> reduction_error_samples(SampleMaker& make) {
   return {{"axis", {make.normal({2, 3})}, over({2}), "axis 2 is outside a tensor of 2 axes: x (2,3) f64 cpu, axes=[2]"},
           {"twice", {make.normal({2, 3})}, over({1, -1}), "axis -1 is named twice"},
-          {"integers", {make.integers({2}, 0, 3)}, over({}), "x must be f32 or f64"}};
+          {"integers", {make.integers({2}, 0, 3)}, over({}), "x must be f32, f64 or bf16"}};
 }
 
 Cost reduction_cost(const OpCall& call) {

@@ -169,9 +169,12 @@ OpSpec normalised_exponential(OpSpec spec, bool logarithm) {
             {"empty axis", {make.normal({3, 0})}, {}}};
   };
   spec.error_samples = [](SampleMaker& make) -> std::vector<ErrorSample> {
-    return {{"axis", {make.normal({2, 3})}, {{"axis", std::int64_t{2}}}, "axis 2 is outside a tensor of 2 axes: x (2,3) f64 cpu, axis=2"},
+    return {{"axis",
+             {make.normal({2, 3})},
+             {{"axis", std::int64_t{2}}},
+             "axis 2 is outside a tensor of 2 axes: x (2,3) f64 cpu, axis=2"},
             {"scalar", {make.normal({})}, {}, "x needs at least one axis"},
-            {"integers", {make.integers({2}, 0, 3)}, {}, "x must be f32 or f64"}};
+            {"integers", {make.integers({2}, 0, 3)}, {}, "x must be f32, f64 or bf16"}};
   };
   spec.error_model.roundings = [](const OpCall& call) { return call.input(0).shape()[normalize_axis(call.integer("axis"), call.input(0).rank())] + 8.0; };
   spec.cost = [](const OpCall& call) -> Cost {

@@ -37,10 +37,13 @@ OpSpec unary_op(OpSpec spec, MakeFunction make_function, Definition definition, 
     for (double& value : values) value = definition(value, call.attributes());
     return {from_values(call.input(0).shape(), values, call.input(0).dtype())};
   };
+  spec.cpu.bf16 = true;
   spec.cpu.forward = [make_function](ForwardCall& call) {
     const auto function = make_function(call.attributes());
-    visit_compute_dtype(call.input(0).dtype(), [&]<class T>() {
-      cpu::map_elements<T>(call.output(0), [function](T x) { return function.value(x); }, cpu::Operand<T>{call.input(0)});
+    visit_floating_dtype(call.input(0).dtype(), [&]<class T>() {
+      cpu::map_elements<T>(
+          call.output(0), [function](T x) { return T(function.value(Arithmetic<T>(x))); },
+          cpu::Operand<T>{call.input(0)});
     });
   };
   spec.tangent = [make_function](const OpCall& call, const Tensors& tangents) -> Tensors {
@@ -56,9 +59,11 @@ OpSpec unary_op(OpSpec spec, MakeFunction make_function, Definition definition, 
     const Tensor g = call.cotangent();
     const Tensor x = reads_input ? call.input(0) : g, y = reads_output ? call.output(0) : g;
     const Tensor gradient = Tensor::empty(g.shape(), g.dtype());
-    visit_compute_dtype(g.dtype(), [&]<class T>() {
-      cpu::map_elements<T>(gradient, [function](T g, T x, T y) { return g * function.derivative(x, y); },
-                           cpu::Operand<T>{g}, cpu::Operand<T>{x}, cpu::Operand<T>{y});
+    visit_floating_dtype(g.dtype(), [&]<class T>() {
+      using A = Arithmetic<T>;
+      cpu::map_elements<T>(
+          gradient, [function](T g, T x, T y) { return T(A(g) * function.derivative(A(x), A(y))); }, cpu::Operand<T>{g},
+          cpu::Operand<T>{x}, cpu::Operand<T>{y});
     });
     call.set_gradient(0, gradient);
   };
@@ -75,7 +80,7 @@ OpSpec unary_op(OpSpec spec, MakeFunction make_function, Definition definition, 
   }
   if (!spec.error_samples) {
     spec.error_samples = [](SampleMaker& make) -> std::vector<ErrorSample> {
-      return {{"integers", {make.integers({2}, 0, 3)}, {}, "x must be f32 or f64, not i64: x (2) i64 cpu"}};
+      return {{"integers", {make.integers({2}, 0, 3)}, {}, "x must be f32, f64 or bf16, not i64: x (2) i64 cpu"}};
     };
   }
   if (!spec.cost) {

@@ -1,4 +1,4 @@
-// Element-wise functions of one tensor, f32 or f64.
+// Element-wise functions of one floating tensor.
 #pragma once
 
 #include "framework/tensor/tensor.h"

@@ -485,6 +485,7 @@ const OpSpec& clone_op() {
     spec.reference = [](const OpCall& call) -> Tensors {
       return {rearranged(call, call.input(0).shape(), call.input(0).to_vector<double>())};
     };
+    spec.cpu.bf16 = true;
     spec.cpu.forward = [](ForwardCall& call) { cpu::copy(call.output(0), call.input(0)); };
     spec.backward_composite = [](BackwardCall& call) { call.set_gradient(0, call.cotangent()); };
     spec.samples = [](SampleMaker& make) -> std::vector<Sample> { return {{"matrix", {make.normal({3, 5})}, {}}}; };
@@ -512,6 +513,7 @@ const OpSpec& cast_op() {
     spec.reference = [](const OpCall& call) -> Tensors {
       return {from_values(call.input(0).shape(), call.input(0).to_vector<double>(), dtype_from_string(call.attributes().text("dtype")))};
     };
+    spec.cpu.bf16 = true;
     spec.cpu.forward = [](ForwardCall& call) { cpu::copy(call.output(0), call.input(0)); };
     spec.backward_composite = [](BackwardCall& call) {
       call.set_gradient(0, cast(call.cotangent(), call.input_spec(0).dtype));

@@ -159,10 +159,7 @@ class Checker {
       }
       return std::fabs(yours - derivative.value) <= bars_allowed * derivative.bar + rounding;
     };
-    // Before accusing: more ladders. One accused direction is enough to look at single elements, each of which must be
-    // heard: it may sit on a kink.
-    const bool single = direction.end - direction.begin == 1;
-    if (derivative.conclusive && !fits() && (single || !is_accused(input))) {
+    if (derivative.conclusive && !fits() && !is_accused(input)) {  // before accusing: more ladders
       const Derivative again = line_.derivative(direction, 0, Line::Effort::thorough);
       const bool elsewhere = std::fabs(again.value - derivative.value) > again.bar + derivative.bar;
       if (again.at_kink || (!exact_ && (!again.conclusive || again.bar < derivative.bar || elsewhere)))

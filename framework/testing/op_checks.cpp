@@ -15,7 +15,7 @@
 namespace gradus::testing {
 namespace {
 
-constexpr double unit_roundoff_f32 = 0x1p-24, unit_roundoff_f64 = 0x1p-53;
+constexpr double unit_roundoff_bf16 = 0x1p-8, unit_roundoff_f32 = 0x1p-24, unit_roundoff_f64 = 0x1p-53;
 
 Tensor to_dtype(const Tensor& tensor, DType dtype) {
   if (!tensor.defined() || !is_floating(tensor.dtype())) return tensor;
@@ -30,13 +30,14 @@ Tensors to_dtype(const Tensors& tensors, DType dtype) {
   return converted;
 }
 
-/// Empty, or the first place where the two differ by more than `bound`. NaN equals NaN, infinity its like.
-std::string first_difference(const Tensor& got, const Tensor& expected, double bound) {
+/// Empty, or the first place where the two differ by more than `bound` and that share of what is expected. NaN equals
+/// NaN, infinity its like.
+std::string first_difference(const Tensor& got, const Tensor& expected, double bound, double share = 0) {
   if (!(got.shape() == expected.shape())) return fmt::format("shape {} where {} is expected", to_string(got.shape()), to_string(expected.shape()));
   const std::vector<double> a = got.to_vector<double>(), b = expected.to_vector<double>();
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (std::isnan(a[i]) && std::isnan(b[i])) continue;
-    if (a[i] == b[i] || std::fabs(a[i] - b[i]) <= bound) continue;
+    if (a[i] == b[i] || std::fabs(a[i] - b[i]) <= bound + share * std::fabs(b[i])) continue;
     return fmt::format("element {}: {:.17g} where {:.17g} is expected, bound {:.3g}", i, a[i], b[i], bound);
   }
   return "";
@@ -78,6 +79,11 @@ Tensor strange_layout(const Tensor& tensor) {
   return view;
 }
 
+/// The same numbers for every floating dtype, as all of them hold what bf16 does.
+Tensor cotangent_for(const Tensor& output, Generator& generator) {
+  return to_dtype(random_normal(output.shape(), generator, DType::bf16), output.dtype());
+}
+
 struct Run {
   Tensors outputs, gradients;  ///< gradients by input; undefined where not differentiable
 };
@@ -96,6 +102,7 @@ class RecordChecker {
     edges_ = spec_.edge_samples ? spec_.edge_samples(make) : std::vector<Sample>{};
     each("forward f64", samples_, [&](const Sample& s) { check_forward_f64(s); });
     each("forward f32", samples_, [&](const Sample& s) { check_forward_f32(s); });
+    each("bf16", samples_, [&](const Sample& s) { check_bf16(s); });
     each("edge values", edges_, [&](const Sample& s) { check_edge(s); });
     each("layouts", samples_, [&](const Sample& s) { check_layouts(s); });
     each("same bits", samples_, [&](const Sample& s) { check_same_bits(s); });
@@ -168,7 +175,7 @@ class RecordChecker {
     for (const Tensor& output : run.outputs) {
       if (!output.requires_grad()) continue;
       reached.push_back(output);
-      upstream.push_back(random_normal(output.shape(), generator, output.dtype()));
+      upstream.push_back(cotangent_for(output, generator));
     }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (needs[i]) wanted.push_back(arguments[i]);
@@ -332,9 +339,41 @@ class RecordChecker {
     const double roundings = 16 + spec_.error_model.roundings(call_of(single, sample));
     for (std::size_t i = 0; i < wide.gradients.size(); ++i) {
       if (!wide.gradients[i].defined()) continue;
-      // The cotangents were drawn for each dtype: of f32 they are rounded, one more reason for the factor.
       const double bound = 16 * roundings * unit_roundoff_f32 * std::max(1.0, largest(wide.gradients[i]));
       expect_no_difference(sample.label, fmt::format("gradient {}", i), first_difference(narrow.gradients[i], wide.gradients[i], bound));
+    }
+  }
+
+  /// Computed in f32 and rounded once: outputs, and gradients too unless backward reads an output, which is rounded
+  /// then.
+  void check_bf16(const Sample& sample) {
+    if (!spec_.mutates.empty()) return check_refuses_bf16(sample);
+    const Tensors narrow = to_dtype(sample.inputs, DType::bf16), single = to_dtype(narrow, DType::f32);
+    const Run rounded = run_op(narrow, sample.attributes), full = run_op(single, sample.attributes);
+    const double roundings = 16 * (16 + spec_.error_model.roundings(call_of(single, sample))) * unit_roundoff_f32;
+    for (std::size_t k = 0; k < full.outputs.size(); ++k) {
+      const double bound = rounding_bound(spec_, call_of(single, sample), full.outputs, 2 * unit_roundoff_f32);
+      expect_no_difference(sample.label, fmt::format("output {}", k),
+                           first_difference(rounded.outputs[k], full.outputs[k], bound, unit_roundoff_bf16));
+    }
+    for (std::size_t i = 0; i < full.gradients.size(); ++i) {
+      if (!full.gradients[i].defined()) continue;
+      const double scale = std::max(1.0, largest(full.gradients[i]));
+      const double bound = (roundings + (spec_.saves.outputs.empty() ? 0 : 4 * unit_roundoff_bf16)) * scale;
+      expect(rounded.gradients[i].dtype() == narrow[i].dtype(), sample.label,
+             "a gradient of another dtype than its input");
+      expect_no_difference(sample.label, fmt::format("gradient {}", i),
+                           first_difference(rounded.gradients[i], full.gradients[i], bound, unit_roundoff_bf16));
+    }
+  }
+
+  void check_refuses_bf16(const Sample& sample) {
+    try {
+      apply(spec_, to_dtype(sample.inputs, DType::bf16), sample.attributes);
+      failure(sample.label, "bf16 tensors were updated in place");
+    } catch (const Error& error) {
+      expect(std::string(error.what()).find("bf16") != std::string::npos, sample.label,
+             fmt::format("the text '{}' lacks bf16", error.what()));
     }
   }
 
@@ -351,7 +390,7 @@ class RecordChecker {
       for (const Tensor& output : apply(spec_, leaves, sample.attributes)) {
         if (!output.requires_grad()) continue;
         reached.push_back(output);
-        upstream.push_back(random_normal(output.shape(), generator, output.dtype()));
+        upstream.push_back(cotangent_for(output, generator));
       }
       backward(reached, upstream);
     }

@@ -12,6 +12,8 @@ namespace {
 constexpr std::uint64_t first_dropout_stream = std::uint64_t{1} << 32;
 constexpr std::int64_t largest_size = std::int64_t{1} << 24;
 
+DType parameter_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
+
 const GptConfig& validated(const GptConfig& config) {
   config.validate();
   return config;
@@ -60,12 +62,13 @@ void from_json(const nlohmann::json& json, GptConfig& config) {
 
 Gpt::Gpt(const GptConfig& config, std::uint64_t seed, DType dtype)
     : config_(validated(config)),
+      dtype_(dtype),
       generator_(seed, first_dropout_stream),
-      initializer_{Generator(seed), dtype},
-      position_(register_parameter("pos_emb", zeros({1, config.block_size, config.width}, dtype))),
+      initializer_{Generator(seed), parameter_dtype(dtype)},
+      position_(register_parameter("pos_emb", zeros({1, config.block_size, config.width}, parameter_dtype(dtype)))),
       token_(config.vocabulary_size, config.width, initializer_),
       dropout_(config.dropout.embedding, generator_),
-      norm_(config.width, dtype),
+      norm_(config.width, parameter_dtype(dtype)),
       head_(config.width, config.vocabulary_size, false, initializer_) {
   register_module("tok_emb", token_);
   register_module("drop", dropout_);
@@ -91,9 +94,14 @@ Tensor Gpt::positions(const Lengths& lengths) const {
   return embedding(table, from_values({1, static_cast<std::int64_t>(places.size())}, places));
 }
 
+Tensor Gpt::embed(const Tensor& ids, const Tensor& positions) const {
+  const Tensor x = run(dropout_, run(token_, ids) + positions);
+  return x.dtype() == dtype_ ? x : cast(x, dtype_);
+}
+
 Tensor Gpt::forward(const Tensor& ids, const Lengths& lengths) const {
   if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", to_string(ids.shape()));
-  const Tensor x = run(dropout_, run(token_, ids) + positions(lengths.empty() ? Lengths{ids.size(1)} : lengths));
+  const Tensor x = embed(ids, positions(lengths.empty() ? Lengths{ids.size(1)} : lengths));
   return run(head_, run(norm_, through_blocks(x, lengths)));
 }
 
@@ -114,7 +122,7 @@ Tensor Gpt::decode(const Tensor& ids, KeyValueCache& cache) const {
   const std::int64_t seen = cache.layers[0].seen, end = seen + ids.size(1);
   if (end > config_.block_size)
     fail("gpt: a sequence of {} characters is longer than the model's {}", end, config_.block_size);
-  Tensor x = run(dropout_, run(token_, ids) + slice(position_, 1, seen, end));
+  Tensor x = embed(ids, slice(position_, 1, seen, end));
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     x = run(*blocks_[i], x, AttentionContext{.cache = &cache.layers[i], .room = config_.block_size});
   }

@@ -33,7 +33,8 @@ struct KeyValueCache {
 
 class Gpt : public nn::Module {
  public:
-  /// Initial values are functions of `seed`; the dropout masks of a run follow from it as well.
+  /// Initial values are functions of `seed`; the dropout masks of a run follow from it as well. With bf16, parameters
+  /// and their gradients are f32, activations and the operands of matrix products bf16.
   Gpt(const GptConfig& config, std::uint64_t seed, DType dtype = DType::f32);
 
   /// ids (B,T) i64 with T <= block_size -> logits (B,T,vocabulary_size). With `lengths`, each row holds sequences of
@@ -56,10 +57,13 @@ class Gpt : public nn::Module {
   /// Position vectors of sequences that follow each other, (1,N,width).
   Tensor positions(const Lengths& lengths) const;
 
+  /// Token and position vectors, (B,T,width), as the blocks take them.
+  Tensor embed(const Tensor& ids, const Tensor& positions) const;
   /// The blocks of a model that trains, one after the other.
   Tensor through_blocks(Tensor x, const Lengths& lengths) const;
 
   GptConfig config_;
+  DType dtype_;
   bool recompute_ = false;
   mutable Generator generator_;
   nn::Initializer initializer_;

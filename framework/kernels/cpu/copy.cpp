@@ -33,4 +33,11 @@ Tensor clone(const Tensor& tensor) {
 
 Tensor contiguous(const Tensor& tensor) { return tensor.is_contiguous() ? tensor : clone(tensor); }
 
+Tensor contiguous(const Tensor& tensor, DType dtype) {
+  if (tensor.dtype() == dtype) return contiguous(tensor);
+  const Tensor converted = Tensor::empty(tensor.shape(), dtype, tensor.device());
+  copy(converted, tensor);
+  return converted;
+}
+
 }  // namespace gradus::cpu

@@ -9,6 +9,8 @@ namespace gradus::cpu {
 void copy(const Tensor& to, const Tensor& from);
 /// The tensor itself where it is contiguous, else a packed copy.
 Tensor contiguous(const Tensor& tensor);
+/// The same, converted where its dtype is another.
+Tensor contiguous(const Tensor& tensor, DType dtype);
 /// A packed copy, always.
 Tensor clone(const Tensor& tensor);
 

@@ -47,8 +47,9 @@ struct Strided {
   T operator[](std::int64_t i) const { return data[i * stride]; }
 };
 
+// flatten: a call in the loop would keep it from being vectorised.
 template <class Out, class F, class... Access>
-void run_contiguous(std::int64_t count, Out* out, const F& f, const Access&... in) {
+[[gnu::flatten]] void run_contiguous(std::int64_t count, Out* out, const F& f, const Access&... in) {
 #pragma omp simd
   for (std::int64_t i = 0; i < count; ++i) out[i] = f(in[i]...);
 }

@@ -10,15 +10,16 @@ namespace {
 
 /// Sixteen running sums, then their total: vectorises, and the order is fixed.
 template <class T>
-T row_sum(const T* row, std::int64_t count) {
+Arithmetic<T> row_sum(const T* row, std::int64_t count) {
+  using Sum = Arithmetic<T>;
   constexpr int lanes = 16;
-  T partial[lanes] = {};
+  Sum partial[lanes] = {};
   const std::int64_t whole = count / lanes * lanes;
   for (std::int64_t i = 0; i < whole; i += lanes) {
 #pragma omp simd
-    for (int lane = 0; lane < lanes; ++lane) partial[lane] += row[i + lane];
+    for (int lane = 0; lane < lanes; ++lane) partial[lane] += Sum(row[i + lane]);
   }
-  for (std::int64_t i = whole; i < count; ++i) partial[i - whole] += row[i];
+  for (std::int64_t i = whole; i < count; ++i) partial[i - whole] += Sum(row[i]);
   for (int width = lanes / 2; width > 0; width /= 2) {
     for (int lane = 0; lane < width; ++lane) partial[lane] += partial[lane + width];
   }
@@ -27,19 +28,19 @@ T row_sum(const T* row, std::int64_t count) {
 
 /// Long rows in blocks, block sums added in order: the error grows with the number of blocks, not of elements.
 template <class T>
-T blocked_row_sum(const T* row, std::int64_t count) {
+Arithmetic<T> blocked_row_sum(const T* row, std::int64_t count) {
   constexpr std::int64_t block = 4096;
-  T total = 0;
+  Arithmetic<T> total = 0;
   for (std::int64_t first = 0; first < count; first += block) total += row_sum(row + first, std::min(block, count - first));
   return total;
 }
 
 template <class T>
-void sum_rows(const T* matrix, T* out, std::int64_t rows, std::int64_t columns) {
+void sum_rows(const T* matrix, Arithmetic<T>* out, std::int64_t rows, std::int64_t columns) {
   constexpr std::int64_t block = 65536;
   if (rows == 1 && columns > block) {
     const std::int64_t blocks = (columns + block - 1) / block;
-    std::vector<T> partial(blocks);
+    std::vector<Arithmetic<T>> partial(blocks);
     parallel_for(blocks, 1, block, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t b = begin; b < end; ++b) {
         partial[b] = blocked_row_sum(matrix + b * block, std::min(block, columns - b * block));
@@ -55,17 +56,18 @@ void sum_rows(const T* matrix, T* out, std::int64_t rows, std::int64_t columns) 
 
 /// Column sums of (rows, columns): blocks of rows in parallel, their sums added in order.
 template <class T>
-void sum_columns(const T* matrix, T* out, std::int64_t rows, std::int64_t columns) {
+void sum_columns(const T* matrix, Arithmetic<T>* out, std::int64_t rows, std::int64_t columns) {
   constexpr std::int64_t block = 256;
   const std::int64_t blocks = std::max<std::int64_t>(1, (rows + block - 1) / block);
-  std::vector<T> partial(blocks * columns, T(0));
+  using Sum = Arithmetic<T>;
+  std::vector<Sum> partial(blocks * columns, Sum(0));
   parallel_for(blocks, 1, block * columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      T* __restrict sums = partial.data() + b * columns;
+      Sum* __restrict sums = partial.data() + b * columns;
       for (std::int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row) {
         const T* __restrict from = matrix + row * columns;
 #pragma omp simd
-        for (std::int64_t column = 0; column < columns; ++column) sums[column] += from[column];
+        for (std::int64_t column = 0; column < columns; ++column) sums[column] += Sum(from[column]);
       }
     }
   });
@@ -78,7 +80,30 @@ void sum_columns(const T* matrix, T* out, std::int64_t rows, std::int64_t column
 template <class Function>
 decltype(auto) visit_summable_dtype(DType dtype, Function&& function) {
   if (dtype == DType::i64) return function.template operator()<std::int64_t>();
-  return visit_compute_dtype(dtype, function);
+  return visit_floating_dtype(dtype, function);
+}
+
+/// Sums of the marked axes, in the dtype that T is computed in.
+Tensor sum_in_full(const Tensor& tensor, const std::vector<bool>& reduced) {
+  Shape shape = tensor.shape();
+  int leading = 0;  // reduced axes, if any, are all at the front
+  while (leading < tensor.rank() && reduced[leading]) ++leading;
+  bool columns_only = leading > 0 && leading < tensor.rank() && tensor.is_contiguous();
+  for (int axis = 0; axis < tensor.rank(); ++axis) {
+    if (reduced[axis]) shape[axis] = 1;
+    columns_only &= reduced[axis] == (axis < leading);
+  }
+  return visit_summable_dtype(tensor.dtype(), [&]<class T>() {
+    using Sum = Arithmetic<T>;
+    const Tensor out = Tensor::empty(shape, dtype_of<Sum>, tensor.device());
+    if (columns_only) {
+      sum_columns(tensor.data<T>(), out.fresh_data<Sum>(), out.numel() ? tensor.numel() / out.numel() : 0, out.numel());
+    } else {
+      const ReductionRows rows = as_reduction_rows(tensor, reduced);
+      sum_rows(rows.matrix.data<T>(), out.fresh_data<Sum>(), rows.rows, rows.columns);
+    }
+    return out;
+  });
 }
 
 }  // namespace
@@ -98,33 +123,18 @@ ReductionRows as_reduction_rows(const Tensor& tensor, const std::vector<bool>& r
 }
 
 Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced) {
-  Shape shape = tensor.shape();
-  int leading = 0;  // reduced axes, if any, are all at the front
-  while (leading < tensor.rank() && reduced[leading]) ++leading;
-  bool columns_only = leading > 0 && leading < tensor.rank() && tensor.is_contiguous();
-  for (int axis = 0; axis < tensor.rank(); ++axis) {
-    if (reduced[axis]) shape[axis] = 1;
-    columns_only &= reduced[axis] == (axis < leading);
-  }
-  const Tensor out = Tensor::empty(shape, tensor.dtype(), tensor.device());
-  visit_summable_dtype(tensor.dtype(), [&]<class T>() {
-    if (columns_only) {
-      sum_columns(tensor.data<T>(), out.fresh_data<T>(), out.numel() ? tensor.numel() / out.numel() : 0, out.numel());
-    } else {
-      const ReductionRows rows = as_reduction_rows(tensor, reduced);
-      sum_rows(rows.matrix.data<T>(), out.fresh_data<T>(), rows.rows, rows.columns);
-    }
-  });
-  return out;
+  return contiguous(sum_in_full(tensor, reduced), tensor.dtype());
 }
 
-Tensor sum_to_shape(const Tensor& tensor, const Shape& shape) {
+Tensor sum_to_shape(const Tensor& tensor, const Shape& shape) { return sum_to_shape(tensor, shape, tensor.dtype()); }
+
+Tensor sum_to_shape(const Tensor& tensor, const Shape& shape, DType dtype) {
   const int missing = tensor.rank() - shape.rank();
   std::vector<bool> reduced(tensor.rank());
   for (int axis = 0; axis < tensor.rank(); ++axis) {
     reduced[axis] = axis < missing || (shape[axis - missing] == 1 && tensor.shape()[axis] != 1);
   }
-  return sum(tensor, reduced).window(shape, contiguous_strides(shape), 0);
+  return contiguous(sum_in_full(tensor, reduced), dtype).window(shape, contiguous_strides(shape), 0);
 }
 
 double sum_of_squares(const Tensor& tensor) {
@@ -156,13 +166,14 @@ double sum_of_squares(const Tensor& tensor) {
 }
 
 bool all_finite(const Tensor& tensor) {
-  if (!is_floating(tensor.dtype()) || tensor.dtype() == DType::bf16) return true;
+  if (!is_floating(tensor.dtype())) return true;
   const Tensor packed = contiguous(tensor);
-  return visit_compute_dtype(packed.dtype(), [&]<class T>() {
+  return visit_floating_dtype(packed.dtype(), [&]<class T>() {
     const T* data = packed.data<T>();
-    T sum = 0;  // x * 0 is 0 for every finite x and NaN otherwise
-    for (std::int64_t i = 0; i < packed.numel(); ++i) sum += data[i] * T(0);
-    return sum == T(0);
+    using Sum = Arithmetic<T>;
+    Sum sum = 0;  // x * 0 is 0 for every finite x and NaN otherwise
+    for (std::int64_t i = 0; i < packed.numel(); ++i) sum += Sum(data[i]) * Sum(0);
+    return sum == Sum(0);
   });
 }
 

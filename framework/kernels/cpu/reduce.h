@@ -18,6 +18,8 @@ ReductionRows as_reduction_rows(const Tensor& tensor, const std::vector<bool>& r
 Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced);
 /// The inverse of broadcasting: sums over stretched and missing axes until the shape is `shape`.
 Tensor sum_to_shape(const Tensor& tensor, const Shape& shape);
+/// The same in another dtype: sums of bf16 are f32 until then.
+Tensor sum_to_shape(const Tensor& tensor, const Shape& shape, DType dtype);
 /// Sum of squares of all elements, accumulated in double.
 double sum_of_squares(const Tensor& tensor);
 /// No NaN and no infinity among the elements; true for integer tensors.
