@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "framework/base/instructions.h"
 #include "framework/data/utf8.h"
 #include "framework/io/safetensors.h"
 #include "framework/tensor/creation.h"
@@ -270,7 +271,7 @@ TEST_CASE("help, without arguments and everywhere, leads to examples that run") 
   CHECK(nothing.out == help.out);
   CHECK(nothing.err.empty());
   CHECK(has(help.out, "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 129/130/143 interrupted."));
-  CHECK(run_program(folder, {"--version"}).out == "gradus 0.1.0\n");
+  CHECK(run_program(folder, {"--version"}).out == "gradus 0.1.0\ninstructions: " + describe_instructions() + "\n");
 
   must_run(folder, "world . --train_people 6 --held_out_people 6 --places 4");
   std::filesystem::copy_file(folder / "corpus.txt", folder / "wiki.txt");

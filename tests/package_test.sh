@@ -20,6 +20,12 @@ cmake --install "$build" --prefix "$GRADUS_PREFIX" >"$work/install.log" 2>&1 || 
 foreign=$(grep -lrF -e "$source" -e "$build" "$GRADUS_PREFIX"/lib*/cmake "$GRADUS_PREFIX/include" || true)
 [ -z "$foreign" ] || fail "the installed package speaks of the tree that it was built in: $foreign"
 
+# The program finds its library at any prefix, and the same as where it was built.
+mv "$GRADUS_PREFIX" "$work/elsewhere"
+"$work/elsewhere/bin/gradus" --version >"$work/installed.log" 2>&1 || fail "the installed program does not start" "$work/installed.log"
+"$build/bin/gradus" --version | cmp - "$work/installed.log" >&2 || fail "the installed program is another one" "$work/installed.log"
+mv "$work/elsewhere" "$GRADUS_PREFIX"
+
 # The document's own commands, in a copy of docs/.
 mkdir "$work/copy"
 cp -r "$source/docs/examples" "$work/copy"
@@ -30,6 +36,13 @@ run_document() { (cd "$work/copy" && bash -euo pipefail -c "$commands") >"$work/
 run_document right || fail "the example fails" "$work/right.log"
 [ "$(grep -c '^swiglu.*agree$' "$work/right.log")" -eq 4 ] || fail "not all checks of the example agree" "$work/right.log"
 grep -q 'step 200  loss 0\.00' "$work/right.log" || fail "the example has not learned" "$work/right.log"
+
+# The example calls nothing of it, yet it has the check that refuses a processor without the package's instructions.
+if [ "$(uname -m)" = x86_64 ]; then
+  program=$work/copy/build/custom_op
+  nm "$program" $(ldd "$program" | awk '/gradus_framework/ { print $3 }') | grep ' T gradus_refuse_unfit_processor$' >/dev/null ||
+    fail "the example has no check of the processor"
+fi
 
 sed -i 's/call.set_gradient(1, map_elements(gradient_of_value, upstream, gate))/call.set_gradient(1, map_elements(gradient_of_value, upstream, gate) * 2.0)/' \
   "$work/copy/examples/custom_op/swiglu.cpp"

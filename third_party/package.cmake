@@ -1,6 +1,5 @@
 # `cmake --install`: besides the program, the package that find_package(gradus) finds: gradus::framework and gradus::models.
-# It is for the machine that it was built on (GRADUS_ARCH, the place of the BLAS).
-include(GNUInstallDirs)
+# It is for machines like the one that it was built on (the place of the BLAS) and for the processors of GRADUS_ARCH.
 include(CMakePackageConfigHelpers)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/gradus)
@@ -9,7 +8,7 @@ set_target_properties(gradus_models PROPERTIES EXPORT_NAME models)
 target_compile_features(gradus_framework PUBLIC cxx_std_20)
 
 install(TARGETS gradus_framework gradus_models EXPORT gradus-targets
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus)
 install(DIRECTORY framework models DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus FILES_MATCHING PATTERN "*.h")
 install(EXPORT gradus-targets NAMESPACE gradus:: DESTINATION ${package_folder})

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/instructions.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -29,7 +30,7 @@ int run(int argc, char** argv) {
       "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 129/130/143 interrupted.",
       "gradus");
   program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  program.set_version_flag("--version", "gradus 0.1.0");
+  program.set_version_flag("--version", [] { return "gradus 0.1.0\ninstructions: " + describe_instructions(); });
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   tools::add_demo(program);
@@ -56,8 +57,8 @@ int run(int argc, char** argv) {
     program.parse(reversed);
   } catch (const CLI::CallForHelp&) {
     std::fputs(program.help().c_str(), stdout);
-  } catch (const CLI::CallForVersion&) {
-    std::puts("gradus 0.1.0");
+  } catch (const CLI::CallForVersion& version) {
+    std::puts(version.what());
   } catch (const CLI::ParseError& error) {
     return report(tools::explain_parse_error(program, error, merged.arguments) + "; see --help", usage);
   } catch (const tools::ExitWith& end) {
