@@ -45,21 +45,29 @@ std::int64_t visible_keys(const AttentionShape& s, const AttentionSegment& segme
   return s.causal ? std::min(segment.keys, first + rows) : segment.keys;
 }
 
-/// x[0..n) becomes e^(x - peak) / sum; returns peak + ln sum.
-template <class T>
-T softmax_in_place(T* x, std::int64_t n) {
-  T peak = -std::numeric_limits<T>::infinity();
+/// What e^(x - peak) of a masked score is taken of: too small to count in any sum, and no denormal.
+constexpr int masked = -80;
+
+/// x[0..n) becomes e^(x - peak) / sum and the rest of the last step 0; returns peak + ln sum. There is room for whole steps,
+/// and only whole ones are computed: rows are short, a loop over what is left over would cost as much as the rest.
+template <class A>
+A softmax_in_place(A* x, std::int64_t n) {
+  const std::int64_t whole = padded<A>(n);
+  std::fill(x + n, x + whole, -std::numeric_limits<A>::infinity());
+  A peak = -std::numeric_limits<A>::infinity();
 #pragma omp simd reduction(max : peak)
-  for (std::int64_t j = 0; j < n; ++j) peak = x[j] > peak ? x[j] : peak;
-  T sum = 0;
+  for (std::int64_t j = 0; j < whole; ++j) peak = x[j] > peak ? x[j] : peak;
+  std::fill(x + n, x + whole, peak + masked);
+  A sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < n; ++j) {
+  for (std::int64_t j = 0; j < whole; ++j) {
     x[j] = functions::exp(x[j] - peak);
     sum += x[j];
   }
-  const T inverse = T(1) / sum;
+  const A inverse = A(1) / sum;
 #pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j) x[j] *= inverse;
+  for (std::int64_t j = 0; j < whole; ++j) x[j] *= inverse;
+  std::fill(x + n, x + whole, A(0));
   return peak + std::log(sum);
 }
 
@@ -160,8 +168,8 @@ void attention_forward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, He
         A* p = weights + i * room;
         const std::int64_t seen = visible_keys(s, segment, first + i, 1);
         log_sums[pair * s.queries + query + i] = softmax_in_place(p, seen);
-        if (s.dropout > 0) drop(p, row_words(s, segment, pair, first + i, seen), seen, threshold, keep_scale, p);
-        std::fill(p + seen, p + visible, A(0));
+        if (s.dropout > 0) drop(p, row_words(s, segment, pair, first + i, seen), padded<A>(seen), threshold, keep_scale, p);
+        if (seen < visible) std::fill(p + seen, p + visible, A(0));
       }
       small_gemm(rows, s.value_width, visible, weights, room, 1, values, value_width, mixed, value_width);
       store_rows(mixed, out, s, pair, query, rows, s.value_width, A(1));
@@ -210,20 +218,25 @@ void attention_backward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, H
         A* p = weights + i * room;
         A* ds = weight_gradients + i * room;
         const std::int64_t seen = visible_keys(s, segment, first + i, 1);
+        const std::int64_t whole = padded<A>(seen);
         const A log_sum = log_sums[pair * s.queries + query + i];
         const std::uint32_t* words = s.dropout > 0 ? row_words(s, segment, pair, first + i, seen) : nullptr;
-        if (words) drop(ds, words, seen, threshold, keep_scale, ds);
+        std::fill(p + seen, p + whole, log_sum + masked);
+        std::fill(ds + seen, ds + whole, A(0));
+        if (words) drop(ds, words, whole, threshold, keep_scale, ds);
         A dot = 0;  // sum over j of p dL/dp
 #pragma omp simd reduction(+ : dot)
-        for (std::int64_t j = 0; j < seen; ++j) {
+        for (std::int64_t j = 0; j < whole; ++j) {
           p[j] = functions::exp(p[j] - log_sum);
           dot += p[j] * ds[j];
         }
 #pragma omp simd
-        for (std::int64_t j = 0; j < seen; ++j) ds[j] = p[j] * (ds[j] - dot);
-        if (words) drop(p, words, seen, threshold, keep_scale, p);
-        std::fill(p + seen, p + visible, A(0));
-        std::fill(ds + seen, ds + visible, A(0));
+        for (std::int64_t j = 0; j < whole; ++j) ds[j] = p[j] * (ds[j] - dot);
+        if (words) drop(p, words, whole, threshold, keep_scale, p);
+        if (seen < visible || seen < whole) {
+          std::fill(p + seen, p + std::max(visible, whole), A(0));
+          std::fill(ds + seen, ds + std::max(visible, whole), A(0));
+        }
       }
       small_gemm(rows, s.width, visible, weight_gradients, room, 1, keys, width, query_gradients, width);
       store_rows(query_gradients, dq, s, pair, query, rows, s.width, A(s.scale));

@@ -105,7 +105,7 @@ void gemm_in_slices(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<T> a,
 template <class T, class Out>
 void gemm_in_tiles(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<T> a, Matrix<T> b, const Arithmetic<T>* bias,
                    Out* c, std::int64_t c_stride) {
-  const std::vector<Piece> rows = pieces_of(m, 256), columns = pieces_of(n, m >= 512 ? n : 256);
+  const std::vector<Piece> rows = pieces_of(m, m >= 4096 ? 512 : 256), columns = pieces_of(n, m >= 512 ? n : 256);
   parallel_for(std::int64_t(rows.size() * columns.size()), 1, 16 * n * k, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t tile = begin; tile < end; ++tile) {
       const Piece row = rows[tile / columns.size()], column = columns[tile % columns.size()];
