@@ -105,6 +105,25 @@ TEST_CASE("second derivatives through a fused kernel come from its reference") {
   CHECK(grad({sum(first * first)}, {x, gain})[1].numel() == 3);
 }
 
+TEST_CASE("second derivatives of bf16 with f32 parameters: in f32, those of f32 to bf16's precision") {
+  const auto second = [](DType dtype) {
+    const Tensor x = leaf({2, 3}, {0.25, -0.5, 1, 2, 0.75, -1}), gain = leaf({3}, {1, 2, 3}), weight = leaf({2, 3}, {1, -1, 0.5, 2, 0.25, 1});
+    const Tensor single = cast(x, DType::f32), narrow = dtype == DType::bf16 ? cast(single, dtype) : single;
+    const Tensor y = linear(layer_norm(narrow, cast(gain, DType::f32), zeros({3})), cast(weight, DType::f32));
+    const Tensor total = sum(cast(gelu(y) * y, DType::f64));
+    const Tensor first = grad({total}, {x}, {}, {.create_graph = true})[0];
+    Tensors found = grad({sum(first * first)}, {x, gain, weight});
+    return std::vector<std::vector<double>>{found[0].to_vector<double>(), found[1].to_vector<double>(), found[2].to_vector<double>()};
+  };
+  const auto narrow = second(DType::bf16), single = second(DType::f32);
+  CHECK(narrow != single);
+  for (std::size_t i = 0; i < single.size(); ++i) {
+    double largest = 0;
+    for (const double value : single[i]) largest = std::max(largest, std::fabs(value));
+    for (std::size_t e = 0; e < single[i].size(); ++e) CHECK(std::fabs(narrow[i][e] - single[i][e]) <= 16 * 0x1p-8 * largest);
+  }
+}
+
 TEST_CASE("grad() asks for leaves and intermediate tensors, and leaves .gradient alone") {
   const Tensor x = leaf({}, {3}), unused = leaf({}, {1});
   const Tensor y = x * x, z = y * 2.0;

@@ -207,7 +207,7 @@ struct RaggedRun {
 }  // namespace
 
 TEST_CASE("recomputed blocks: the same bits, in less memory") {
-  for (const DType dtype : {DType::f32, DType::f64}) {
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
     std::vector<std::vector<double>> results[2];
     std::int64_t bytes[2];
     for (const bool recompute : {false, true}) {
@@ -228,7 +228,7 @@ TEST_CASE("recomputed blocks: the same bits, in less memory") {
 
 TEST_CASE("recomputed blocks: training gives the same bits, and may be switched on resuming") {
   const TemporaryFolder folder;
-  for (const DType dtype : {DType::f32, DType::f64}) {
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
     RaggedRun plain(dtype, false), recomputed(dtype, true), first(dtype, true), second(dtype, false);
     plain.train(2);
     recomputed.train(2);
@@ -240,6 +240,72 @@ TEST_CASE("recomputed blocks: training gives the same bits, and may be switched 
     second.train(2);
     CHECK(second.state() == plain.state());
   }
+}
+
+namespace {
+
+double norm_of(const std::vector<double>& values) {
+  double squares = 0;
+  for (const double value : values) squares += value * value;
+  return std::sqrt(squares);
+}
+
+/// |a - b| / |b|, over all elements.
+double relative_distance(const std::vector<double>& a, const std::vector<double>& b) {
+  std::vector<double> difference(a);
+  for (std::size_t i = 0; i < a.size(); ++i) difference[i] -= b[i];
+  return norm_of(difference) / norm_of(b);
+}
+
+}  // namespace
+
+TEST_CASE("bf16: parameters and gradients are f32, the loss and the gradients those of f32 to bf16's precision") {
+  RaggedRun half(DType::bf16, false), single(DType::f32, false);
+  const Tensor half_loss = half.loss(Ragged().batch(0, 0)), single_loss = single.loss(Ragged().batch(0, 0));
+  CHECK(half_loss.dtype() == DType::f32);
+  CHECK(half_loss.item() != single_loss.item());
+  CHECK(std::fabs(half_loss.item() - single_loss.item()) <= 0x1p-8 * single_loss.item());
+  backward(half_loss);
+  backward(single_loss);
+  std::vector<double> half_gradient, single_gradient;
+  const auto append = [](std::vector<double>& all, const Tensor& parameter) {
+    const std::vector<double> values = parameter.gradient().to_vector<double>();
+    all.insert(all.end(), values.begin(), values.end());
+  };
+  for (std::size_t i = 0; i < half.model.parameters().size(); ++i) {
+    const Tensor parameter = half.model.parameters()[i];
+    CHECK(parameter.dtype() == DType::f32);
+    CHECK(parameter.gradient().dtype() == DType::f32);
+    append(half_gradient, parameter);
+    append(single_gradient, single.model.parameters()[i]);
+  }
+  CHECK(relative_distance(half_gradient, single_gradient) <= 8 * 0x1p-8);
+}
+
+TEST_CASE("bf16: trains as f32 does") {
+  RaggedRun half(DType::bf16, false), single(DType::f32, false);
+  const auto loss_after = [](RaggedRun& run) {
+    run.train(40);
+    run.model.set_training(false);
+    return run.loss(Ragged().batch(0, 0)).item();
+  };
+  const double fresh = RaggedRun(DType::f32, false).loss(Ragged().batch(0, 0)).item();
+  const double after_half = loss_after(half), after_single = loss_after(single);
+  CHECK(after_single < 0.99 * fresh);
+  CHECK(std::fabs(after_half - after_single) <= 0.01 * after_single);
+}
+
+TEST_CASE("bf16: decoding with a cache gives the logits of the whole sequence to bf16's precision") {
+  models::Gpt model(tiny(), 3, DType::bf16);
+  model.set_training(false);
+  Generator generator(4);
+  const Tensor ids = random_integers({3, 8}, generator, 1, 8);
+  const Tensor whole = model.forward(ids);
+  CHECK(whole.dtype() == DType::bf16);
+  models::KeyValueCache cache;
+  model.decode(slice(ids, 1, 0, 7), cache);
+  const Tensor last = model.decode(slice(ids, 1, 7, 8), cache);
+  CHECK(relative_distance(last.to_vector<double>(), slice(whole, 1, 7, 8).to_vector<double>()) <= 4 * 0x1p-8);
 }
 
 TEST_CASE("decoding with a cache gives the logits of the whole sequence") {
