@@ -36,7 +36,8 @@ def parse():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--warmup", type=int, default=3, help="steps before; the first ones of PyTorch are its slowest")
     parser.add_argument("--questions", type=int, default=200, help="of Gradus; PyTorch answers a tenth of them")
     parser.add_argument("--llm_c", metavar="PROGRAM")
     parser.add_argument("--llm_c_tokens", type=int, metavar="N", help="in one of its steps; default: batch x length")
@@ -87,7 +88,8 @@ def with_rate(result, mode):
 def gradus(options, dtype, threads):
     command = [options.program, "bench", options.mode, "--dtype", dtype, "--threads", str(threads)]
     if options.mode == "train":
-        command += ["--batch", str(options.batch), "--length", str(options.length), "--steps", str(options.steps)]
+        command += ["--batch", str(options.batch), "--length", str(options.length), "--steps", str(options.steps),
+                    "--warmup", str(options.warmup)]
     else:
         command += ["--questions", str(options.questions), "--plain_questions", "1"]
 
@@ -104,7 +106,7 @@ def gradus(options, dtype, threads):
 def pytorch(options, python, setting, dtype):
     command = [python, PEER, "--mode", options.mode, "--dtype", dtype, "--threads", str(options.threads),
                "--batch", str(options.batch), "--length", str(options.length), "--steps", str(options.steps),
-               "--questions", str(max(1, options.questions // 10)), *SETTINGS[setting]]
+               "--warmup", str(options.warmup), "--questions", str(max(1, options.questions // 10)), *SETTINGS[setting]]
     return lambda: with_rate(json.loads(output_of(command).splitlines()[-1]), options.mode)
 
 

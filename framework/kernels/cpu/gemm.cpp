@@ -42,6 +42,9 @@ const T* element(const Matrix<T>& matrix, std::int64_t row, std::int64_t column)
   return matrix.data + (matrix.transposed ? column * matrix.stride + row : row * matrix.stride + column);
 }
 
+/// Multiply-adds below which making a kernel for the shape would cost more than it gives.
+constexpr std::int64_t worth_a_kernel = 1 << 16;
+
 /// A stretch of an axis: [begin, begin + size).
 struct Piece {
   std::int64_t begin, size;
@@ -64,7 +67,8 @@ template <class T, class Out>
 void product_of_tile(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<T> a, Matrix<T> b,
                      const Arithmetic<T>* bias, Out* c, std::int64_t c_stride) {
   if constexpr (!std::is_same_v<T, double>) {
-    if (k > 0 && by_onednn(dtype_of<T>)) return onednn::product(m, n, k, a, b, bias, c, c_stride);
+    const bool worth_it = std::is_same_v<T, bfloat16> || m * n * k >= worth_a_kernel;
+    if (worth_it && by_onednn(dtype_of<T>)) return onednn::product(m, n, k, a, b, bias, c, c_stride);
   }
   if constexpr (!std::is_same_v<T, bfloat16>) {
     for (std::int64_t i = 0; bias && i < m; ++i) std::copy_n(bias, n, c + i * c_stride);
@@ -174,7 +178,7 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<T> a, Matrix<T>
   if (m == 0 || n == 0) return;
   one_blas_thread();
   if constexpr (std::is_same_v<T, bfloat16>) {
-    if (k == 0 || !by_onednn(DType::bf16)) return gemm_widened(m, n, k, a, b, bias, c, c_stride);
+    if (m * n * k < worth_a_kernel || !by_onednn(DType::bf16)) return gemm_widened(m, n, k, a, b, bias, c, c_stride);
   }
   constexpr std::int64_t worth_cutting = 1 << 20;  // multiply-adds
   if (m * n * k < worth_cutting) return product_of_tile<T, Out>(m, n, k, a, b, bias, c, c_stride);

@@ -133,6 +133,8 @@ void product(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<T> a, Matrix
   const OneThreadScope one_thread;
   const Problem problem{dtype_of<T>,  dtype_of<Out>,  m, n, k, a.stride, b.stride, c_stride, a.transposed,
                         b.transposed, bias != nullptr};
+  constexpr std::size_t most_kernels = 512;
+  if (kernels.size() >= most_kernels) kernels.clear();  // of programs that never use a shape twice
   auto found = kernels.find(problem);
   if (found == kernels.end()) found = kernels.try_emplace(problem, problem).first;
   Kernel& kernel = found->second;
