@@ -62,7 +62,8 @@ struct Gelu {
     return x == -std::numeric_limits<T>::infinity() ? T(0) : x * normal_cdf(x);
   }
   template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
-    const T slope = normal_cdf(x) + x * normal_pdf(x);
+    const NormalPoint<T> normal = normal_point(x);
+    const T slope = normal.cdf + x * normal.pdf;
     return fabs(x) == std::numeric_limits<T>::infinity() ? T(x > T(0)) : slope;
   }
 };

@@ -65,35 +65,45 @@ GRADUS_HOST_DEVICE inline T sigmoid(T x) {
   return T(1) / (T(1) + exp(-x));
 }
 
-/// The standard normal distribution function, Phi(x) = (1 + erf(x / sqrt 2)) / 2.
-GRADUS_HOST_DEVICE inline double normal_cdf(double x) { return 0.5 * std::erfc(-x * std::numbers::sqrt2 / 2); }
-/// Float: Phi(-m) = exp(-m g(m)) / 2 for m >= 0, with g a polynomial fitted on [0, 10] in t = m/5 - 1 (largest error of
-/// the exponent 8e-7, of Phi 7e-8).
-GRADUS_HOST_DEVICE inline float normal_cdf(float x) {
-  const float magnitude = std::fabs(x);
-  const float clamped = magnitude > 10.0f ? 10.0f : magnitude;
-  const float t = clamped * 0.2f - 1.0f;
-  float g = -8.07142921e-04f;
-  g = g * t + 1.40354176e-03f;
-  g = g * t + 4.92251872e-04f;
-  g = g * t - 1.90679462e-03f;
-  g = g * t + 1.40191300e-03f;
-  g = g * t - 3.61262585e-03f;
-  g = g * t + 9.76355192e-03f;
-  g = g * t - 1.90663380e-02f;
-  g = g * t + 3.45022692e-02f;
-  g = g * t - 6.09858328e-02f;
-  g = g * t + 1.06126101e-01f;
-  g = g * t + 2.31213259e+00f;
-  g = g * t + 2.87437023e+00f;
-  const float tail = 0.5f * exp(-magnitude * g);
-  return x > 0.0f ? 1.0f - tail : tail;
-}
-
 /// The standard normal density.
 template <class T>
 GRADUS_HOST_DEVICE inline T normal_pdf(T x) {
   return T(std::numbers::inv_sqrtpi / std::numbers::sqrt2) * exp(T(-0.5) * x * x);
 }
+
+/// The standard normal distribution function and its density.
+template <class T>
+struct NormalPoint {
+  T cdf, pdf;
+};
+
+/// Phi(x) = (1 + erf(x / sqrt 2)) / 2.
+GRADUS_HOST_DEVICE inline double normal_cdf(double x) { return 0.5 * std::erfc(-x * std::numbers::sqrt2 / 2); }
+template <class T>
+GRADUS_HOST_DEVICE inline NormalPoint<T> normal_point(T x) {
+  return {normal_cdf(x), normal_pdf(x)};
+}
+
+/// Float: both from one exponential, e = exp(-m^2 / 2) for m = |x|. Phi(-m) = e t p(t - 0.6) with t = 1 / (1 + m / 2):
+/// Mills' ratio over sqrt(2 pi), fitted on [0, 9.5] to a relative error of 2e-8.
+GRADUS_HOST_DEVICE inline NormalPoint<float> normal_point(float x) {
+  const float magnitude = std::fabs(x);
+  const float e = exp(-0.5f * magnitude * magnitude);
+  const float t = 1.0f / (1.0f + 0.5f * (magnitude > 9.5f ? 9.5f : magnitude));
+  const float u = t - 0.6f;
+  float p = -3.775039442e-02f;
+  p = p * u + 5.247174345e-02f;
+  p = p * u + 6.854455587e-03f;
+  p = p * u - 7.348635500e-02f;
+  p = p * u + 6.519883191e-02f;
+  p = p * u + 3.960146911e-02f;
+  p = p * u - 1.390026333e-01f;
+  p = p * u + 1.428142025e-02f;
+  p = p * u + 3.385520964e-01f;
+  p = p * u + 3.697741560e-01f;
+  const float tail = e * (t * p);
+  return {x > 0.0f ? 1.0f - tail : tail, static_cast<float>(std::numbers::inv_sqrtpi / std::numbers::sqrt2) * e};
+}
+GRADUS_HOST_DEVICE inline float normal_cdf(float x) { return normal_point(x).cdf; }
 
 }  // namespace gradus::functions
