@@ -166,10 +166,10 @@ struct ErrorSample {
   std::string expected = {};  ///< a part of the message
 };
 
-/// Makes the inputs of samples, the same ones every time.
 /// Each size n > 1 becomes one of n to n + 3, drawn for (seed, n): equal sizes stay equal.
 Shape varied_sizes(const Shape& written, std::uint64_t seed);
 
+/// Makes the inputs of samples, the same ones every time.
 class SampleMaker {
  public:
   enum class Sizes {
