@@ -1,4 +1,4 @@
-// Reductions over axes. An empty list of axes means all of them; reduced axes are dropped unless keep_axes is set.
+// Sums and means over axes. An empty list of axes means all of them; reduced axes are dropped unless keep_axes is set.
 #pragma once
 
 #include "framework/tensor/tensor.h"
@@ -15,18 +15,12 @@ Tensor mean(const Tensor& x, const std::vector<std::int64_t>& axes = {}, bool ke
 /// Sum of squared deviations from the mean over (count - correction). correction 1 gives the unbiased estimate.
 Tensor var(const Tensor& x, const std::vector<std::int64_t>& axes = {}, bool keep_axes = false, double correction = 1,
            SourceLocation where = SourceLocation::current());
-/// Largest element along one axis; the gradient goes to the first of equals. NaN wins.
-Tensor max(const Tensor& x, std::int64_t axis = -1, bool keep_axis = false, SourceLocation where = SourceLocation::current());
-/// Index (i64) of the largest element along one axis, the first of equals; not differentiable.
-Tensor argmax(const Tensor& x, std::int64_t axis = -1, bool keep_axis = false, SourceLocation where = SourceLocation::current());
 /// Sums over stretched and missing axes until the shape is `shape`: the adjoint of broadcast_to.
 Tensor sum_to_shape(const Tensor& x, const Shape& shape, SourceLocation where = SourceLocation::current());
 
 const OpSpec& sum_op();
 const OpSpec& mean_op();
 const OpSpec& var_op();
-const OpSpec& max_op();
-const OpSpec& argmax_op();
 const OpSpec& sum_to_shape_op();
 
 }  // namespace gradus

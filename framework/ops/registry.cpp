@@ -13,10 +13,10 @@ const std::vector<const OpSpec*>& all_ops() {
       // functions of one tensor
       &neg_op(), &exp_op(), &log_op(), &sqrt_op(), &tanh_op(), &sigmoid_op(), &relu_op(), &abs_op(), &erf_op(),
       &gelu_op(), &gelu_tanh_op(), &pow_op(), &clamp_op(),
-      // views
-      &identity_op(), &reshape_op(), &permute_op(), &slice_op(), &unslice_op(), &broadcast_to_op(), &clone_op(), &cast_op(),
+      // views, ranges, copies
+      &identity_op(), &reshape_op(), &permute_op(), &broadcast_to_op(), &slice_op(), &unslice_op(), &clone_op(), &cast_op(),
       // reductions
-      &sum_op(), &mean_op(), &var_op(), &max_op(), &argmax_op(), &sum_to_shape_op(),
+      &sum_op(), &mean_op(), &var_op(), &sum_to_shape_op(), &max_op(), &argmax_op(),
       // choosing, joining, indexing
       &equal_op(), &less_op(), &greater_op(), &not_equal_op(), &less_equal_op(), &greater_equal_op(), &where_op(), &masked_fill_op(),
       &concat_op(), &stack_op(), &repeat_op(),

@@ -14,27 +14,14 @@ Tensor reshape(const Tensor& x, const Shape& shape, SourceLocation where = Sourc
 /// Axis i of the result is axis axes[i] of x.
 Tensor permute(const Tensor& x, const std::vector<std::int64_t>& axes, SourceLocation where = SourceLocation::current());
 /// Swaps two axes.
-Tensor transpose(const Tensor& x, std::int64_t axis0 = -2, std::int64_t axis1 = -1, SourceLocation where = SourceLocation::current());
-/// Elements start, start+step, ... below stop of one axis; 0 <= start <= stop <= size, step >= 1.
-Tensor slice(const Tensor& x, std::int64_t axis, std::int64_t start, std::int64_t stop, std::int64_t step = 1,
-             SourceLocation where = SourceLocation::current());
-/// Zeros of size `size` along `axis`, with x at start, start+step, ...: the adjoint of slice.
-Tensor unslice(const Tensor& x, std::int64_t axis, std::int64_t start, std::int64_t size, std::int64_t step = 1,
-               SourceLocation where = SourceLocation::current());
+Tensor transpose(const Tensor& x, std::int64_t axis0 = -2, std::int64_t axis1 = -1,
+                 SourceLocation where = SourceLocation::current());
 /// Stretches axes of size 1, and missing leading axes, to `shape`.
 Tensor broadcast_to(const Tensor& x, const Shape& shape, SourceLocation where = SourceLocation::current());
-/// A packed copy.
-Tensor clone(const Tensor& x, SourceLocation where = SourceLocation::current());
-/// Converts the dtype. Differentiable between floating dtypes.
-Tensor cast(const Tensor& x, DType dtype, SourceLocation where = SourceLocation::current());
 
 const OpSpec& identity_op();
 const OpSpec& reshape_op();
 const OpSpec& permute_op();
-const OpSpec& slice_op();
-const OpSpec& unslice_op();
 const OpSpec& broadcast_to_op();
-const OpSpec& clone_op();
-const OpSpec& cast_op();
 
 }  // namespace gradus
