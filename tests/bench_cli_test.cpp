@@ -77,8 +77,8 @@ TEST_CASE("bench op: operations and bytes of both directions") {
   const nlohmann::json *forward = find_pass(results, "linear", "forward"),
                        *backward = find_pass(results, "linear", "backward");
   REQUIRE((forward && backward));
-  CHECK(forward->at("flops") == 2 * rows * in * out);
-  CHECK(forward->at("bytes") == 4 * (rows * in + in * out + rows * out));
+  CHECK(forward->at("flops") == 2 * rows * in * out + rows * out);
+  CHECK(forward->at("bytes") == 4 * (rows * in + in * out + out + rows * out));
   CHECK(backward->at("flops") == 2 * forward->at("flops").get<double>());
   CHECK(backward->at("bytes") == 4 * (rows * out + 2 * (rows * in + in * out) + out));
   for (const nlohmann::json* pass : {forward, backward}) {

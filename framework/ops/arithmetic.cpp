@@ -5,6 +5,7 @@
 
 #include "framework/kernels/cpu/elementwise.h"
 #include "framework/kernels/shared/dual.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/decisions.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -81,8 +82,7 @@ OpSpec binary_op(OpSpec spec, F function) {
   spec.cost = [](const OpCall& call) -> Cost {
     Shape shape;
     broadcast_shapes(call.input(0).shape(), call.input(1).shape(), shape);
-    const double elements = shape.numel(), width = size_in_bytes(call.input(0).dtype());
-    return {elements, width * (elements + call.input(0).numel() + call.input(1).numel())};
+    return {double(shape.numel()), bytes_of_operands(call)};
   };
   return spec;
 }

@@ -6,6 +6,7 @@
 #include "framework/kernels/cpu/attention.h"
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/random_words.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -249,8 +250,7 @@ const OpSpec& attention_op() {
       for (const double length : call.attributes().integers("lengths")) pairs += length * length;
       if (pairs == 0) pairs = double(q[2]) * v[2];
       pairs *= double(q[0]) * q[1] * (call.flag("causal") ? 0.5 : 1);
-      return {pairs * 2 * (q[3] + v[3]),
-              double(size_in_bytes(call.input(0).dtype())) * (2 * call.input(0).numel() + call.input(1).numel() + call.input(2).numel())};
+      return {pairs * 2 * (q[3] + v[3]), bytes_of_operands(call)};
     };
     return spec;
   }();

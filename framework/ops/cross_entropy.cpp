@@ -6,6 +6,7 @@
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/shared/scalar_math.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -163,10 +164,7 @@ const OpSpec& cross_entropy_op() {
       }
       return largest;
     };
-    spec.cost = [](const OpCall& call) -> Cost {
-      const double elements = call.input(0).numel();
-      return {12 * elements, elements * size_in_bytes(call.input(0).dtype())};
-    };
+    spec.cost = [](const OpCall& call) -> Cost { return {12.0 * call.input(0).numel(), bytes_of_operands(call)}; };
     return spec;
   }();
   return op;

@@ -6,6 +6,7 @@
 
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -26,9 +27,14 @@ void require_indices(const OpCall& call, std::size_t i, std::int64_t size) {
   }
 }
 
-Cost moved_bytes(const OpCall& call) {
-  return {0, 2.0 * call.input(0).numel() * size_in_bytes(call.input(0).dtype())};
+/// Reads every index and what it chooses, each element of the table once at most, and writes the result.
+Cost reading_cost(const OpCall& call) {
+  const TensorSpec out = call.spec().infer(call)[0];
+  return {0, bytes_of(call.input(1)) + std::min(bytes_of(call.input(0)), bytes_of(out)) + bytes_of(out)};
 }
+
+/// An addition for each element of the source.
+Cost adding_cost(const OpCall& call) { return {double(call.input(0).numel()), bytes_of_operands(call)}; }
 
 Tensor integers(const Shape& shape, const Integers& values) { return from_values(shape, values); }
 
@@ -143,7 +149,7 @@ const OpSpec& gather_op() {
               {"dtype", {make.normal({3}), make.normal({3})}, along(0), "index must be i64, not f64"}};
     };
     spec.error_model.roundings = [](const OpCall&) { return 0.0; };
-    spec.cost = moved_bytes;
+    spec.cost = reading_cost;
     return spec;
   }();
   return op;
@@ -205,7 +211,7 @@ const OpSpec& scatter_add_op() {
     };
     spec.error_model.roundings = [](const OpCall& call) { return call.input(0).numel() + 1.0; };
     spec.error_model.magnitude = [](const OpCall& call, const Tensors&) { return call.input(0).numel() * largest_magnitude(call.input(0)); };
-    spec.cost = moved_bytes;
+    spec.cost = adding_cost;
     return spec;
   }();
   return op;
@@ -290,7 +296,7 @@ const OpSpec& index_select_op() {
               {"rank", {make.normal({3}), integers({1, 1}, {0})}, along(0), "index must have 1 axes, not 2"}};
     };
     spec.error_model.roundings = [](const OpCall&) { return 0.0; };
-    spec.cost = moved_bytes;
+    spec.cost = reading_cost;
     return spec;
   }();
   return op;
@@ -355,9 +361,7 @@ const OpSpec& embedding_op() {
               {"rank", {make.normal({3}), integers({1}, {0})}, {}, "weight must have 2 axes, not 1"}};
     };
     spec.error_model.roundings = [](const OpCall&) { return 0.0; };
-    spec.cost = [](const OpCall& call) -> Cost {
-      return {0, 2.0 * call.input(1).numel() * call.input(0).shape()[1] * size_in_bytes(call.input(0).dtype())};
-    };
+    spec.cost = reading_cost;
     return spec;
   }();
   return op;
@@ -418,7 +422,7 @@ const OpSpec& embedding_add_op() {
     spec.error_model.magnitude = [](const OpCall& call, const Tensors&) {
       return most_frequent(call.input(1)) * largest_magnitude(call.input(0));
     };
-    spec.cost = moved_bytes;
+    spec.cost = adding_cost;
     return spec;
   }();
   return op;

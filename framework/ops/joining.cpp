@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "framework/kernels/cpu/copy.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -13,11 +14,7 @@ using Integers = std::vector<std::int64_t>;
 constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-Cost copied_bytes(const OpCall& call) {
-  double bytes = 0;
-  for (const Tensor& input : call.inputs()) bytes += 2.0 * input.numel() * size_in_bytes(input.dtype());
-  return {0, bytes};
-}
+Cost copied_bytes(const OpCall& call) { return {0, bytes_of_operands(call)}; }
 
 /// Elements start..start+count-1 of one axis, as a window.
 Tensor part(const Tensor& x, int axis, std::int64_t start, std::int64_t count) {
@@ -276,10 +273,7 @@ const OpSpec& repeat_op() {
               {"negative", {make.normal({2})}, times({-1}), "repeats must not be negative"}};
     };
     spec.error_model.roundings = [](const OpCall&) { return 0.0; };
-    spec.cost = [](const OpCall& call) -> Cost {
-      const double elements = call.input(0).numel() + repeat_shape(call).numel();
-      return {0, elements * size_in_bytes(call.input(0).dtype())};
-    };
+    spec.cost = copied_bytes;
     return spec;
   }();
   return op;

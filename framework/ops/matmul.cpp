@@ -7,6 +7,7 @@
 #include "framework/kernels/cpu/elementwise.h"
 #include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/reduce.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -201,7 +202,7 @@ const OpSpec& matmul_op() {
     };
     spec.cost = [](const OpCall& call) -> Cost {
       const MatmulShape s = matmul_shape(call);
-      return {2.0 * s.out.numel() * s.k, double(size_in_bytes(call.input(0).dtype())) * (call.input(0).numel() + call.input(1).numel() + s.out.numel())};
+      return {2.0 * s.out.numel() * s.k, bytes_of_operands(call)};
     };
     return spec;
   }();
@@ -305,7 +306,7 @@ const OpSpec& linear_op() {
     };
     spec.cost = [](const OpCall& call) -> Cost {
       const LinearShape s = linear_shape(call.input(0).shape(), call.input(1).shape());
-      return {2.0 * s.rows * s.in * s.out, double(size_in_bytes(call.input(0).dtype())) * (s.rows * (s.in + s.out) + s.in * s.out)};
+      return {double(s.rows) * s.out * (2.0 * s.in + call.has_input(2)), bytes_of_operands(call)};
     };
     return spec;
   }();

@@ -11,10 +11,6 @@ namespace gradus {
 
 inline double no_rounding(const OpCall&) { return 0; }
 
-inline Cost copy_cost(const OpCall& call) {
-  return {0, 2.0 * call.input(0).numel() * size_in_bytes(call.input(0).dtype())};
-}
-
 /// Six elements that must arrive bit by bit.
 inline std::vector<Sample> special_values_sample(SampleMaker& make, Attributes attributes) {
   const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();

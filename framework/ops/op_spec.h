@@ -204,9 +204,10 @@ struct ErrorModel {
   std::function<double(const OpCall&, const Tensors& reference_outputs)> magnitude = {};
 };
 
+/// What a call has to do at least.
 struct Cost {
-  double flops = 0;
-  double bytes = 0;
+  double flops = 0;  ///< floating-point operations
+  double bytes = 0;  ///< read or written in memory: an element counts once however often it is used
 };
 
 /// The kernels of one device. `backward` may be missing: then backward_composite, else the gradient of the reference.

@@ -5,6 +5,7 @@
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/elementwise.h"
 #include "framework/kernels/cpu/reduce.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -91,7 +92,9 @@ const OpSpec& clip_by_global_norm_op() {
     };
     spec.error_model.roundings = [](const OpCall& call) { return std::sqrt(total_elements(call)) + 8; };
     spec.cost = [](const OpCall& call) -> Cost {
-      return {3 * total_elements(call), 3 * total_elements(call) * size_in_bytes(call.input(0).dtype())};
+      // The gradients are read for the norm, and again to be scaled by it.
+      const double read_first = total_elements(call) * size_in_bytes(call.input(0).dtype());
+      return {3 * total_elements(call), read_first + bytes_of_operands(call)};
     };
     return spec;
   }();
@@ -181,10 +184,7 @@ const OpSpec& adamw_op() {
               {"step", {make.normal({2}), make.normal({2}), make.normal({2}), make.normal({2})}, options(0, 0), "step counts from 1"}};
     };
     spec.error_model.roundings = [](const OpCall&) { return 16.0; };
-    spec.cost = [](const OpCall& call) -> Cost {
-      const double elements = call.input(0).numel();
-      return {14 * elements, 7 * elements * size_in_bytes(call.input(0).dtype())};
-    };
+    spec.cost = [](const OpCall& call) -> Cost { return {14.0 * call.input(0).numel(), bytes_of_operands(call)}; };
     return spec;
   }();
   return op;

@@ -1,5 +1,6 @@
 #include "framework/ops/reduced_axes.h"
 
+#include "framework/ops/cost.h"
 #include "framework/ops/ops.h"
 
 namespace gradus {
@@ -72,9 +73,6 @@ Tensor with_shape(const Tensor& tensor, const Shape& shape) {
   return tensor.window(shape, contiguous_strides(shape), tensor.offset());
 }
 
-Cost reduction_cost(const OpCall& call) {
-  const double elements = call.input(0).numel();
-  return {elements, elements * size_in_bytes(call.input(0).dtype())};
-}
+Cost reduction_cost(const OpCall& call) { return {double(call.input(0).numel()), bytes_of_operands(call)}; }
 
 }  // namespace gradus

@@ -32,6 +32,7 @@ Tensor with_kept_axes(const BackwardCall& call, const Tensor& tensor);
 /// A contiguous tensor in another shape.
 Tensor with_shape(const Tensor& tensor, const Shape& shape);
 
+/// One operation for each element.
 Cost reduction_cost(const OpCall& call);
 
 }  // namespace gradus

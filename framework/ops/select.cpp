@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "framework/kernels/cpu/elementwise.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -16,11 +17,7 @@ std::vector<double> expanded(const Tensor& x, const Shape& shape) {
   return x.window(shape, cpu::broadcast_strides(x, shape), x.offset()).to_vector<double>();
 }
 
-Cost moved_bytes(const OpCall& call) {
-  double bytes = 0;
-  for (const Tensor& input : call.inputs()) bytes += double(input.numel()) * size_in_bytes(input.dtype());
-  return {0, bytes};
-}
+Cost moved_bytes(const OpCall& call) { return {0, bytes_of_operands(call)}; }
 
 template <class F>
 OpSpec comparison(const char* name, const char* summary, const char* math, F compare) {

@@ -6,6 +6,7 @@
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/shared/scalar_math.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 
@@ -177,10 +178,7 @@ OpSpec normalised_exponential(OpSpec spec, bool logarithm) {
             {"integers", {make.integers({2}, 0, 3)}, {}, "x must be f32, f64 or bf16"}};
   };
   spec.error_model.roundings = [](const OpCall& call) { return call.input(0).shape()[normalize_axis(call.integer("axis"), call.input(0).rank())] + 8.0; };
-  spec.cost = [](const OpCall& call) -> Cost {
-    const double elements = call.input(0).numel();
-    return {12 * elements, 2 * elements * size_in_bytes(call.input(0).dtype())};
-  };
+  spec.cost = [](const OpCall& call) -> Cost { return {12.0 * call.input(0).numel(), bytes_of_operands(call)}; };
   return spec;
 }
 

@@ -7,6 +7,7 @@
 #include "framework/kernels/cpu/elementwise.h"
 #include "framework/kernels/shared/dual.h"
 #include "framework/kernels/shared/scalar_functions.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/decisions.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -84,10 +85,7 @@ OpSpec unary_op(OpSpec spec, MakeFunction make_function, Definition definition, 
     };
   }
   if (!spec.cost) {
-    spec.cost = [](const OpCall& call) -> Cost {
-      const double elements = call.input(0).numel();
-      return {8 * elements, 2 * elements * size_in_bytes(call.input(0).dtype())};
-    };
+    spec.cost = [](const OpCall& call) -> Cost { return {8.0 * call.input(0).numel(), bytes_of_operands(call)}; };
   }
   return spec;
 }

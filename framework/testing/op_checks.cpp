@@ -7,6 +7,7 @@
 #include "framework/autograd/autograd.h"
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/ops/cost.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/allocator.h"
 #include "framework/tensor/creation.h"
@@ -16,19 +17,6 @@ namespace gradus::testing {
 namespace {
 
 constexpr double unit_roundoff_bf16 = 0x1p-8, unit_roundoff_f32 = 0x1p-24, unit_roundoff_f64 = 0x1p-53;
-
-Tensor to_dtype(const Tensor& tensor, DType dtype) {
-  if (!tensor.defined() || !is_floating(tensor.dtype())) return tensor;
-  const Tensor converted = Tensor::empty(tensor.shape(), dtype);
-  cpu::copy(converted, tensor);
-  return converted;
-}
-
-Tensors to_dtype(const Tensors& tensors, DType dtype) {
-  Tensors converted;
-  for (const Tensor& tensor : tensors) converted.push_back(to_dtype(tensor, dtype));
-  return converted;
-}
 
 /// Empty, or the first place where the two differ by more than `bound` and that share of what is expected. NaN equals
 /// NaN, infinity its like.
@@ -81,7 +69,7 @@ Tensor strange_layout(const Tensor& tensor) {
 
 /// The same numbers for every floating dtype, as all of them hold what bf16 does.
 Tensor cotangent_for(const Tensor& output, Generator& generator) {
-  return to_dtype(random_normal(output.shape(), generator, DType::bf16), output.dtype());
+  return in_dtype({random_normal(output.shape(), generator, DType::bf16)}, output.dtype())[0];
 }
 
 struct Run {
@@ -101,6 +89,8 @@ class RecordChecker {
     samples_ = spec_.samples ? spec_.samples(make) : std::vector<Sample>{};
     edges_ = spec_.edge_samples ? spec_.edge_samples(make) : std::vector<Sample>{};
     each("forward f64", samples_, [&](const Sample& s) { check_forward_f64(s); });
+    each("cost", samples_, [&](const Sample& s) { check_cost(s); });
+    each("cost of edges", edges_, [&](const Sample& s) { check_cost(s); });
     each("forward f32", samples_, [&](const Sample& s) { check_forward_f32(s); });
     each("bf16", samples_, [&](const Sample& s) { check_bf16(s); });
     each("edge values", edges_, [&](const Sample& s) { check_edge(s); });
@@ -220,12 +210,26 @@ class RecordChecker {
       expect(outputs[k].dtype() == reference[k].dtype(), sample.label, "another dtype than the reference");
       expect_no_difference(sample.label, fmt::format("output {}", k), first_difference(outputs[k], reference[k], bound));
     }
-    const Cost cost = spec_.cost(call_of(sample.inputs, sample));
-    expect(cost.flops >= 0 && cost.bytes >= 0, sample.label, "cost is negative");
+  }
+
+  /// Every output is written, and no operand is touched twice, but those that are updated in place.
+  void check_cost(const Sample& sample) {
+    for (const DType dtype : {DType::f64, DType::f32}) {
+      const OpCall call = call_of(in_dtype(sample.inputs, dtype), sample);
+      const Cost cost = spec_.cost(call);
+      double read = 0, written = 0;
+      for (const Tensor& input : call.inputs()) read += bytes_of(input);
+      for (const TensorSpec& output : spec_.infer(call)) written += bytes_of(output);
+      const double most = written + (spec_.mutates.empty() ? read : 2 * read), least = spec_.is_view ? 0 : written;
+      expect(cost.flops >= 0 && std::isfinite(cost.flops), sample.label,
+             fmt::format("a cost of {} operations", cost.flops));
+      expect(cost.bytes >= least && cost.bytes <= most, sample.label,
+             fmt::format("a cost of {} bytes, where {} to {} are read and written", cost.bytes, least, most));
+    }
   }
 
   void check_forward_f32(const Sample& sample) {
-    const Tensors single = to_dtype(sample.inputs, DType::f32), wide = to_dtype(single, DType::f64);
+    const Tensors single = in_dtype(sample.inputs, DType::f32), wide = in_dtype(single, DType::f64);
     const Tensors outputs = run_op(single, sample.attributes).outputs;
     const Tensors reference = apply_reference(spec_, wide, sample.attributes);
     const double bound = rounding_bound(spec_, call_of(wide, sample), reference, unit_roundoff_f32);
@@ -263,7 +267,7 @@ class RecordChecker {
   void check_same_bits(const Sample& sample) {
     for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
       if (dtype == DType::bf16 && !spec_.mutates.empty()) continue;
-      check_same_bits(sample.label, to_dtype(sample.inputs, dtype), sample.attributes);
+      check_same_bits(sample.label, in_dtype(sample.inputs, dtype), sample.attributes);
     }
   }
 
@@ -341,8 +345,9 @@ class RecordChecker {
   }
 
   void check_gradient_f32(const Sample& sample) {
-    const Tensors single = to_dtype(sample.inputs, DType::f32);
-    const Run narrow = run_op(single, sample.attributes), wide = run_op(to_dtype(single, DType::f64), sample.attributes);
+    const Tensors single = in_dtype(sample.inputs, DType::f32);
+    const Run narrow = run_op(single, sample.attributes),
+              wide = run_op(in_dtype(single, DType::f64), sample.attributes);
     const double roundings = 16 + spec_.error_model.roundings(call_of(single, sample));
     for (std::size_t i = 0; i < wide.gradients.size(); ++i) {
       if (!wide.gradients[i].defined()) continue;
@@ -355,7 +360,7 @@ class RecordChecker {
   /// then.
   void check_bf16(const Sample& sample) {
     if (!spec_.mutates.empty()) return check_refuses_bf16(sample);
-    const Tensors narrow = to_dtype(sample.inputs, DType::bf16), single = to_dtype(narrow, DType::f32);
+    const Tensors narrow = in_dtype(sample.inputs, DType::bf16), single = in_dtype(narrow, DType::f32);
     const Run rounded = run_op(narrow, sample.attributes), full = run_op(single, sample.attributes);
     const double roundings = 16 * (16 + spec_.error_model.roundings(call_of(single, sample))) * unit_roundoff_f32;
     for (std::size_t k = 0; k < full.outputs.size(); ++k) {
@@ -376,7 +381,7 @@ class RecordChecker {
 
   void check_refuses_bf16(const Sample& sample) {
     try {
-      apply(spec_, to_dtype(sample.inputs, DType::bf16), sample.attributes);
+      apply(spec_, in_dtype(sample.inputs, DType::bf16), sample.attributes);
       failure(sample.label, "bf16 tensors were updated in place");
     } catch (const Error& error) {
       expect(std::string(error.what()).find("bf16") != std::string::npos, sample.label,
