@@ -4,7 +4,9 @@
 #include <cmath>
 #include <functional>
 
+#include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/gemm.h"
+#include "framework/kernels/cpu/indexed.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/cpu/random_words.h"
 #include "framework/kernels/cpu/reduce.h"
@@ -140,6 +142,54 @@ TEST_CASE("sums over any axes equal plain loops") {
   CHECK_FALSE(cpu::all_finite(full({3}, NAN, DType::f64)));
   CHECK_FALSE(cpu::all_finite(full({3}, -INFINITY)));
   CHECK(cpu::sum_of_squares(full({40000}, 0.5)) == doctest::Approx(10000));
+}
+
+TEST_CASE(
+    "gather and scatter_add are plain loops to the bit: additions in the order of the source, for any thread count") {
+  struct Case {
+    Shape index, table;
+    int axis;
+  };
+  Generator generator(5);
+  for (const auto& [shape, table_shape, axis] :
+       {Case{{3, 50000}, {4, 7}, 1}, Case{{50000, 3}, {7, 4}, 0}, Case{{7, 300, 70}, {7, 5, 81}, 1},
+        Case{{5, 2, 3, 2}, {6, 4, 3, 2}, 1}, Case{{5, 2, 3, 2}, {6, 4, 3, 2}, 0}, Case{{5, 2, 3, 2}, {6, 4, 3, 2}, 2},
+        Case{{5, 2, 3, 2}, {6, 4, 3, 2}, 3}, Case{{2000}, {3}, 0}}) {
+    const Tensor index = random_integers(shape, generator, 0, table_shape[axis] - 1);
+    const Tensor table = random_normal(table_shape, generator), source = random_normal(shape, generator);
+    const Shape strides = contiguous_strides(table_shape);
+    const auto indices = index.to_vector<std::int64_t>();
+    const auto elements = table.to_vector<float>(), terms = source.to_vector<float>();
+    std::vector<float> gathered(indices.size()), sums = elements;
+    for (std::size_t i = 0; i < indices.size(); ++i) {
+      std::int64_t rest = static_cast<std::int64_t>(i), place = 0;
+      for (int k = shape.rank() - 1; k >= 0; --k) {
+        place += (k == axis ? indices[i] : rest % shape[k]) * strides[k];
+        rest /= shape[k];
+      }
+      gathered[i] = elements[place];
+      sums[place] += terms[i];
+    }
+    for (const int threads : {1, 3}) {
+      const cpu::SharingScope sharing(threads);
+      const Tensor out = Tensor::empty(shape, DType::f32), added = cpu::clone(table);
+      cpu::gather(out, table, index, axis);
+      cpu::scatter_add(added, source, index, axis);
+      CHECK(out.to_vector<float>() == gathered);
+      CHECK(added.to_vector<float>() == sums);
+    }
+  }
+}
+
+TEST_CASE("an index outside is found, wherever it is") {
+  std::vector<std::int64_t> indices(50000, 4);
+  CHECK(cpu::first_outside(from_values({50000}, indices), 5) == -1);
+  CHECK(cpu::first_outside(from_values({50000}, indices), 4) == 0);
+  indices[49999] = 5;
+  CHECK(cpu::first_outside(from_values({50000}, indices), 5) == 49999);
+  indices[20000] = -1;
+  CHECK(cpu::first_outside(from_values({50000}, indices), 5) == 20000);
+  CHECK(cpu::first_outside(Tensor::empty({0}, DType::i64), 0) == -1);
 }
 
 TEST_CASE("random words in bulk are the words one by one") {

@@ -1,11 +1,9 @@
 #include "framework/ops/indexing.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 
-#include "framework/kernels/cpu/copy.h"
-#include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/cpu/indexed.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -19,12 +17,10 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 void require_indices(const OpCall& call, std::size_t i, std::int64_t size) {
   call.require_dtype(i, DType::i64);
-  const std::vector<std::int64_t> indices = call.input(i).to_vector<std::int64_t>();
-  for (std::size_t position = 0; position < indices.size(); ++position) {
-    if (indices[position] < 0 || indices[position] >= size) {
-      call.fail("{} {} at position {} is outside 0..{}", call.input_name(i), indices[position], position, size - 1);
-    }
-  }
+  const std::int64_t position = cpu::first_outside(call.input(i), size);
+  if (position < 0) return;
+  const std::int64_t index = call.input(i).to_vector<std::int64_t>()[static_cast<std::size_t>(position)];
+  call.fail("{} {} at position {} is outside 0..{}", call.input_name(i), index, position, size - 1);
 }
 
 /// Reads every index and what it chooses, each element of the table once at most, and writes the result.
@@ -61,20 +57,6 @@ void require_gatherable(const OpCall& call, const Shape& table) {
     if (axis != along && call.input(1).shape()[axis] > table[axis]) call.fail("index is larger than the table off the axis");
   }
   require_indices(call, 1, table[along]);
-}
-
-/// table (V, C) += rows of source (N, C) at ids; each thread owns columns, so every row is added to in order.
-template <class T>
-void add_rows(T* table, const T* source, const std::int64_t* ids, std::int64_t count, std::int64_t columns) {
-  constexpr std::int64_t stripe = 32;
-  cpu::parallel_for(columns, stripe, count, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      T* to = table + ids[i] * columns;
-      const T* from = source + i * columns;
-#pragma omp simd
-      for (std::int64_t column = begin; column < end; ++column) to[column] += from[column];
-    }
-  });
 }
 
 /// The most often that one id occurs: the number of additions behind one element.
@@ -121,13 +103,8 @@ const OpSpec& gather_op() {
       return {from_values(call.input(1).shape(), out, call.input(0).dtype())};
     };
     spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor x = cpu::contiguous(call.input(0)), index = cpu::contiguous(call.input(1));
-      visit_dtype(x.dtype(), [&]<class T>() {
-        const T* table = x.data<T>();
-        T* out = call.output(0).fresh_data<T>();
-        for_each_gathered(index.shape(), x.shape(), normalize_axis(call.integer("axis"), x.rank()), index.data<std::int64_t>(),
-                          [&](std::int64_t i, std::int64_t at) { out[i] = table[at]; });
-      });
+      const Tensor& x = call.input(0);
+      cpu::gather(call.output(0), x, call.input(1), normalize_axis(call.integer("axis"), x.rank()));
     };
     spec.backward_composite = [](BackwardCall& call) {
       call.set_gradient(0, scatter_add(call.cotangent(), call.integer("axis"), call.input(1), call.input_spec(0).shape));
@@ -136,7 +113,8 @@ const OpSpec& gather_op() {
     spec.samples = [along](SampleMaker& make) -> std::vector<Sample> {
       return {{"rows", {make.normal({3, 5}), make.integers({3, 2}, 0, 4)}, along(-1)},
               {"columns with duplicates", {make.normal({3, 4}), make.integers({7, 4}, 0, 2)}, along(0)},
-              {"smaller index", {make.normal({3, 5, 2}), make.integers({2, 4, 1}, 0, 4)}, along(1)}};
+              {"smaller index", {make.normal({3, 5, 2}), make.integers({2, 4, 1}, 0, 4)}, along(1)},
+              {"wide", {make.normal({2, 3, 70}), make.integers({2, 5, 67}, 0, 2)}, along(1)}};
     };
     spec.edge_samples = [along](SampleMaker& make) -> std::vector<Sample> {
       return {{"special values", {make.values({4}, {nan, inf, -0.0, -inf}), integers({4}, {3, 0, 2, 0})}, along(0)},
@@ -182,15 +160,8 @@ const OpSpec& scatter_add_op() {
       return {from_values(shape, out, call.input(0).dtype())};
     };
     spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor source = cpu::contiguous(call.input(0)), index = cpu::contiguous(call.input(1));
-      const Shape& shape = call.promised()[0].shape;
-      const Tensor out = zeros(shape, source.dtype());
-      visit_compute_dtype(source.dtype(), [&]<class T>() {
-        const T* from = source.data<T>();
-        T* to = out.fresh_data<T>();
-        for_each_gathered(index.shape(), shape, normalize_axis(call.integer("axis"), shape.rank()), index.data<std::int64_t>(),
-                          [&](std::int64_t i, std::int64_t at) { to[at] += from[i]; });
-      });
+      const Tensor out = zeros(call.promised()[0].shape, call.input(0).dtype());
+      cpu::scatter_add(out, call.input(0), call.input(1), normalize_axis(call.integer("axis"), out.rank()));
       call.set_output(0, out);
     };
     spec.backward_composite = [](BackwardCall& call) {
@@ -199,7 +170,9 @@ const OpSpec& scatter_add_op() {
     const auto into = [](std::int64_t axis, Integers shape) { return Attributes{{"axis", axis}, {"shape", std::move(shape)}}; };
     spec.samples = [into](SampleMaker& make) -> std::vector<Sample> {
       return {{"rows", {make.normal({3, 2}), make.integers({3, 2}, 0, 4)}, into(-1, {3, 5})},
-              {"duplicates", {make.normal({7, 4}), make.integers({7, 4}, 0, 2)}, into(0, {3, 4})}};
+              {"duplicates", {make.normal({7, 4}), make.integers({7, 4}, 0, 2)}, into(0, {3, 4})},
+              {"smaller source", {make.normal({2, 4, 3}), make.integers({2, 4, 3}, 0, 1)}, into(0, {2, 5, 3})},
+              {"wide", {make.normal({2, 5, 67}), make.integers({2, 5, 67}, 0, 2)}, into(1, {2, 3, 70})}};
     };
     spec.edge_samples = [into](SampleMaker& make) -> std::vector<Sample> {
       return {{"special values", {make.values({4}, {nan, inf, -0.0, -inf}), integers({4}, {1, 0, 2, 0})}, into(0, {4})},
@@ -255,16 +228,7 @@ const OpSpec& index_select_op() {
     };
     spec.cpu.forward = [](ForwardCall& call) {
       const Tensor& x = call.input(0);
-      const Tensor& out = call.output(0);
-      const int axis = normalize_axis(call.integer("axis"), x.rank());
-      const Integers index = call.input(1).to_vector<std::int64_t>();
-      Shape shape = x.shape();
-      shape[axis] = 1;
-      if (out.numel() == 0) return;
-      for (std::size_t j = 0; j < index.size(); ++j) {
-        cpu::copy(out.window(shape, out.strides(), j * out.strides()[axis]),
-                  x.window(shape, x.strides(), x.offset() + index[j] * x.strides()[axis]));
-      }
+      cpu::select(call.output(0), x, call.input(1), normalize_axis(call.integer("axis"), x.rank()));
     };
     spec.backward_composite = [](BackwardCall& call) {
       // The axis moved to the front turns the slices into rows of a table.
@@ -330,16 +294,7 @@ const OpSpec& embedding_op() {
       shape.push_back(columns);
       return {from_values(shape, out, call.input(0).dtype())};
     };
-    spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor table = cpu::contiguous(call.input(0)), ids = cpu::contiguous(call.input(1));
-      const std::int64_t columns = table.shape()[1], width = columns * size_in_bytes(table.dtype());
-      const char* from = static_cast<const char*>(table.bytes());
-      char* to = static_cast<char*>(call.output(0).bytes());
-      const std::int64_t* id = ids.data<std::int64_t>();
-      cpu::parallel_for(ids.numel(), 256, columns, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) std::memcpy(to + i * width, from + id[i] * width, width);
-      });
-    };
+    spec.cpu.forward = [](ForwardCall& call) { cpu::select(call.output(0), call.input(0), call.input(1), 0); };
     spec.backward_composite = [](BackwardCall& call) {
       const Shape& table = call.input_spec(0).shape;
       const std::int64_t count = call.input_spec(1).shape.numel();
@@ -397,11 +352,8 @@ const OpSpec& embedding_add_op() {
       return {from_values({call.integer("rows"), columns}, out, call.input(0).dtype())};
     };
     spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor source = cpu::contiguous(call.input(0)), ids = cpu::contiguous(call.input(1));
-      const Tensor out = zeros(call.promised()[0].shape, source.dtype());
-      visit_compute_dtype(source.dtype(), [&]<class T>() {
-        add_rows(out.fresh_data<T>(), source.data<T>(), ids.data<std::int64_t>(), ids.numel(), out.shape()[1]);
-      });
+      const Tensor out = zeros(call.promised()[0].shape, call.input(0).dtype());
+      cpu::add_rows(out, call.input(0), call.input(1));
       call.set_output(0, out);
     };
     spec.backward_composite = [](BackwardCall& call) { call.set_gradient(0, embedding(call.cotangent(), call.input(1))); };
