@@ -57,7 +57,16 @@ std::vector<std::string> breaches(const std::string& path, const std::string& te
     const std::string other = floor_of((*match)[1]);
     if (other != floor && !allowed().at(floor).count(other)) found.push_back(path + " includes " + (*match)[1].str());
   }
+  static const std::regex cuda_include(R"re(#include [<"](cu(da|blas|dnn|rand|sparse)[^>"/]*)[>"])re");
+  std::smatch header;
+  if (!path.starts_with("framework/kernels/cuda/") && std::regex_search(text, header, cuda_include)) {
+    found.push_back(path + " includes CUDA's " + header[1].str());
+  }
   return found;
+}
+
+bool is_source(const std::filesystem::path& path) {
+  return path.extension() == ".h" || path.extension() == ".cpp" || path.extension() == ".cu";
 }
 
 }  // namespace
@@ -67,7 +76,7 @@ TEST_CASE("no file includes a higher floor") {
   int files = 0;
   for (const char* top : {"framework", "models", "tasks", "tools"}) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(root / top)) {
-      if (entry.path().extension() != ".h" && entry.path().extension() != ".cpp") continue;
+      if (!is_source(entry.path())) continue;
       const std::string path = std::filesystem::relative(entry.path(), root);
       REQUIRE_MESSAGE(allowed().count(floor_of(path)), path, " is on no known floor");
       std::ifstream file(entry.path());
@@ -84,5 +93,7 @@ TEST_CASE("a planted breach is found") {
   CHECK(breaches("framework/tensor/tensor.h", "#include \"framework/ops/ops.h\"\n").size() == 1);
   CHECK(breaches("framework/ops/unary.cpp", "#include \"models/gpt/gpt.h\"\n").size() == 1);
   CHECK(breaches("models/gpt/gpt.cpp", "#include \"tasks/birthplace/names.h\"\n").size() == 1);
+  CHECK(breaches("framework/tensor/device.cpp", "#include <cuda_runtime_api.h>\n").size() == 1);
+  CHECK(breaches("framework/kernels/cuda/runtime.cpp", "#include <cuda_runtime_api.h>\n").empty());
   CHECK(breaches("tasks/birthplace/names.cpp", "#include \"framework/io/files.h\"\n").empty());
 }

@@ -1,38 +1,14 @@
 // Element types, and the dispatch from a run-time DType to a C++ type.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
 
+#include "framework/base/bfloat16.h"
 #include "framework/base/error.h"
 
 namespace gradus {
-
-/// Brain floating point: the upper 16 bits of an IEEE float. A storage type: arithmetic is done in f32.
-struct bfloat16 {
-  std::uint16_t bits = 0;
-
-  bfloat16() = default;
-  // Spelled out: GCC vectorises the copying of a number, not of a struct.
-  bfloat16(const bfloat16& other) : bits(other.bits) {}
-  bfloat16& operator=(const bfloat16& other) {
-    bits = other.bits;
-    return *this;
-  }
-  /// Rounds to nearest, ties to even; NaN stays NaN.
-  explicit bfloat16(float value) {
-    const auto word = std::bit_cast<std::uint32_t>(value);
-    const bool nan = (word & 0x7fffffffu) > 0x7f800000u;
-    bits = nan ? static_cast<std::uint16_t>((word >> 16) | 0x40u)
-               : static_cast<std::uint16_t>((word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
-  }
-  explicit bfloat16(double value) : bfloat16(static_cast<float>(value)) {}
-  explicit bfloat16(std::int64_t value) : bfloat16(static_cast<float>(value)) {}
-  explicit operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
-  explicit operator double() const { return static_cast<float>(*this); }
-};
 
 enum class DType : std::uint8_t { f64, f32, bf16, i64, i32, u8, boolean };
 

@@ -5,11 +5,7 @@
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define GRADUS_HOST_DEVICE __host__ __device__
-#else
-#define GRADUS_HOST_DEVICE
-#endif
+#include "framework/base/host_device.h"
 
 namespace gradus::random {
 
