@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <functional>
+#include <numeric>
 
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/gemm.h"
@@ -35,6 +36,11 @@ TEST_CASE("float functions are within a few units in the last place") {
   CHECK(worst_ulps([](float x) { return functions::exp(x); }, [](double x) { return std::exp(x); }, -87, 88, 0) < 2);
   CHECK(worst_ulps([](float x) { return functions::tanh(x); }, [](double x) { return std::tanh(x); }, -10, 10, 1e-6) < 4);
   CHECK(worst_ulps([](float x) { return functions::sigmoid(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -80, 80, 1e-30) < 4);
+  CHECK(worst_ulps([](float x) { return functions::log(x); }, [](double x) { return std::log(x); }, 0.3f, 3, 1e-30) <
+        1.2);
+  CHECK(worst_ulps([](float x) { return functions::log(std::exp2(x)); },
+                   [](double x) { return std::log(std::exp2(float(x))); }, -149, 127, 1e-30) < 1.2);
+  CHECK(worst_ulps([](float x) { return functions::erf(x); }, [](double x) { return std::erf(x); }, -5, 5, 1e-40) < 3);
   // The distribution function is used as 1 + erf: its error counts against 1 for positive and relatively for negative x.
   CHECK(worst_ulps([](float x) { return functions::normal_cdf(x); }, [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }, -5, 9, 0.5) < 2);
 }
@@ -53,6 +59,20 @@ TEST_CASE("float functions at special values") {
   CHECK(functions::tanh(-inf) == -1);
   CHECK(std::isnan(functions::tanh(NAN)));
   CHECK(std::signbit(functions::tanh(-0.0f)));
+  CHECK(functions::log(inf) == inf);
+  CHECK(functions::log(0.0f) == -inf);
+  CHECK(functions::log(-0.0f) == -inf);
+  CHECK(functions::log(1.0f) == 0);
+  CHECK(functions::log(1e-45f) == doctest::Approx(std::log(std::numeric_limits<float>::denorm_min())));
+  CHECK(std::isnan(functions::log(-1.0f)));
+  CHECK(std::isnan(functions::log(-inf)));
+  CHECK(std::isnan(functions::log(-1e-40f)));
+  CHECK(std::isnan(functions::log(NAN)));
+  CHECK(functions::erf(inf) == 1);
+  CHECK(functions::erf(-inf) == -1);
+  CHECK(std::isnan(functions::erf(NAN)));
+  CHECK(std::signbit(functions::erf(-0.0f)));
+  CHECK(functions::erf(1e-45f) == std::erf(1e-45f));
   CHECK(functions::normal_cdf(inf) == 1);
   CHECK(functions::normal_cdf(-inf) == 0);
   CHECK(functions::normal_cdf(0.0f) == 0.5f);
@@ -142,6 +162,28 @@ TEST_CASE("sums over any axes equal plain loops") {
   CHECK_FALSE(cpu::all_finite(full({3}, NAN, DType::f64)));
   CHECK_FALSE(cpu::all_finite(full({3}, -INFINITY)));
   CHECK(cpu::sum_of_squares(full({40000}, 0.5)) == doctest::Approx(10000));
+}
+
+TEST_CASE("squared deviations of short and long rows, the same bits for any thread count") {
+  Generator generator(6);
+  for (const Shape& shape : {Shape{500, 33}, Shape{3, 40009}}) {
+    const Tensor x = random_normal(shape, generator, DType::f32, 2, 3);
+    std::vector<double> first;
+    for (const int threads : {1, 3}) {
+      const cpu::SharingScope sharing(threads);
+      const std::vector<double> got = cpu::squared_deviations(cpu::as_reduction_rows(x, {false, true}));
+      if (first.empty()) first = got;
+      CHECK(got == first);
+    }
+    const std::vector<double> values = x.to_vector<double>();
+    for (std::int64_t row = 0; row < shape[0]; ++row) {
+      const auto begin = values.begin() + row * shape[1], end = begin + shape[1];
+      const double mean = std::accumulate(begin, end, 0.0) / double(shape[1]);
+      double squares = 0;
+      for (auto value = begin; value != end; ++value) squares += (*value - mean) * (*value - mean);
+      CHECK(first[row] == doctest::Approx(squares).epsilon(1e-12));
+    }
+  }
 }
 
 TEST_CASE(

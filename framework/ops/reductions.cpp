@@ -1,9 +1,9 @@
 #include "framework/ops/reductions.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/cpu/reduce.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
@@ -177,21 +177,11 @@ const OpSpec& var_op() {
     spec.saves = {.inputs = {0}};
     spec.cpu.forward = [](ForwardCall& call) {
       const Reduction r = reduction_of(call.input(0).shape(), call.attributes());
-      const cpu::ReductionRows rows = cpu::as_reduction_rows(call.input(0), r.reduced);
+      const std::vector<double> squares = cpu::squared_deviations(cpu::as_reduction_rows(call.input(0), r.reduced));
       const double divisor = std::max(0.0, r.count - call.number("correction"));
       visit_compute_dtype(call.input(0).dtype(), [&]<class T>() {
-        const T* matrix = rows.matrix.data<T>();
-        T* out = call.output(0).fresh_data<T>();
-        cpu::parallel_for(rows.rows, 64, 4 * rows.columns, [&](std::int64_t begin, std::int64_t end) {
-          for (std::int64_t row = begin; row < end; ++row) {
-            const T* x = matrix + row * rows.columns;
-            double sum = 0, squares = 0;
-            for (std::int64_t i = 0; i < rows.columns; ++i) sum += x[i];
-            const double mean = sum / rows.columns;
-            for (std::int64_t i = 0; i < rows.columns; ++i) squares += (x[i] - mean) * (x[i] - mean);
-            out[row] = T(squares / divisor);
-          }
-        });
+        std::transform(squares.begin(), squares.end(), call.output(0).fresh_data<T>(),
+                       [divisor](double sum) { return T(sum / divisor); });
       });
     };
     spec.backward_composite = [](BackwardCall& call) {
@@ -210,7 +200,8 @@ const OpSpec& var_op() {
     spec.edge_samples = [](SampleMaker& make) -> std::vector<Sample> {
       return {{"special values", {make.values({3, 2}, {inf, 1, nan, 0, -0.0, -0.0})}, over({1})},
               {"one element", {make.normal({3, 1})}, over({1})},
-              {"constant", {make.values({3}, {5, 5, 5})}, over({})}};
+              {"constant", {make.values({3}, {5, 5, 5})}, over({})},
+              {"long", {make.normal({2, 40009})}, over({1})}};
     };
     spec.error_samples = reduction_error_samples;
     spec.error_model = {reduction_length, {}};

@@ -35,6 +35,35 @@ Arithmetic<T> blocked_row_sum(const T* row, std::int64_t count) {
   return total;
 }
 
+/// Sum of term(value) over a row, in double.
+template <class T, class Term>
+double sum_of_terms(const T* row, std::int64_t count, const Term& term) {
+  constexpr int lanes = 16;
+  double lane_sums[lanes] = {};
+  const std::int64_t whole = count / lanes * lanes;
+  for (std::int64_t i = 0; i < whole; i += lanes) {
+#pragma omp simd
+    for (int lane = 0; lane < lanes; ++lane) lane_sums[lane] += term(row[i + lane]);
+  }
+  for (std::int64_t i = whole; i < count; ++i) lane_sums[i - whole] += term(row[i]);
+  return row_sum(lane_sums, lanes);
+}
+
+constexpr std::int64_t term_block = 16384;
+
+/// The same over a long row: its blocks are shared by the threads, their sums added in order.
+template <class T, class Term>
+double sum_of_blocks(const T* row, std::int64_t count, const Term& term) {
+  const std::int64_t blocks = (count + term_block - 1) / term_block;
+  std::vector<double> partial(static_cast<std::size_t>(blocks));
+  parallel_for(blocks, 4, term_block, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b) {
+      partial[b] = sum_of_terms(row + b * term_block, std::min(term_block, count - b * term_block), term);
+    }
+  });
+  return blocked_row_sum(partial.data(), blocks);
+}
+
 template <class T>
 void sum_rows(const T* matrix, Arithmetic<T>* out, std::int64_t rows, std::int64_t columns) {
   constexpr std::int64_t block = 65536;
@@ -140,29 +169,32 @@ Tensor sum_to_shape(const Tensor& tensor, const Shape& shape, DType dtype) {
 double sum_of_squares(const Tensor& tensor) {
   const Tensor packed = contiguous(tensor);
   return visit_compute_dtype(packed.dtype(), [&]<class T>() {
-    constexpr std::int64_t block = 16384;
-    const T* data = packed.data<T>();
-    const std::int64_t blocks = (packed.numel() + block - 1) / block;
-    std::vector<double> partial(blocks);
-    parallel_for(blocks, 4, block, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t b = begin; b < end; ++b) {
-        constexpr int lanes = 16;
-        double lane_sums[lanes] = {};
-        const std::int64_t first = b * block, count = std::min(block, packed.numel() - first);
-        const std::int64_t whole = count / lanes * lanes;
-        for (std::int64_t i = 0; i < whole; i += lanes) {
-#pragma omp simd
-          for (int lane = 0; lane < lanes; ++lane) {
-            const double value = data[first + i + lane];
-            lane_sums[lane] += value * value;
-          }
-        }
-        for (std::int64_t i = whole; i < count; ++i) lane_sums[i - whole] += double(data[first + i]) * data[first + i];
-        partial[b] = row_sum(lane_sums, lanes);
-      }
-    });
-    return blocked_row_sum(partial.data(), blocks);
+    return sum_of_blocks(packed.data<T>(), packed.numel(), [](double value) { return value * value; });
   });
+}
+
+std::vector<double> squared_deviations(const ReductionRows& rows) {
+  const std::int64_t columns = rows.columns;
+  std::vector<double> results(static_cast<std::size_t>(rows.rows));
+  visit_compute_dtype(rows.matrix.dtype(), [&]<class T>() {
+    const T* matrix = rows.matrix.data<T>();
+    const auto deviations = [&](std::int64_t row, auto sum) {
+      const T* values = matrix + row * columns;
+      const double mean = sum(values, columns, [](double value) { return value; }) / double(columns);
+      return sum(values, columns, [mean](double value) { return (value - mean) * (value - mean); });
+    };
+    const auto shared = [](const auto&... arguments) { return sum_of_blocks(arguments...); };
+    const auto alone = [](const auto&... arguments) { return sum_of_terms(arguments...); };
+    if (columns > term_block) {
+      for (std::int64_t row = 0; row < rows.rows; ++row) results[row] = deviations(row, shared);
+      return;
+    }
+    const std::int64_t grain = 32768 / std::max<std::int64_t>(columns, 1);
+    parallel_for(rows.rows, grain, 4 * columns, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) results[row] = deviations(row, alone);
+    });
+  });
+  return results;
 }
 
 bool all_finite(const Tensor& tensor) {

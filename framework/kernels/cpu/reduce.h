@@ -22,6 +22,8 @@ Tensor sum_to_shape(const Tensor& tensor, const Shape& shape);
 Tensor sum_to_shape(const Tensor& tensor, const Shape& shape, DType dtype);
 /// Sum of squares of all elements, accumulated in double.
 double sum_of_squares(const Tensor& tensor);
+/// For each row the sum of (value - mean of the row)^2, accumulated in double.
+std::vector<double> squared_deviations(const ReductionRows& rows);
 /// No NaN and no infinity among the elements; true for integer tensors.
 bool all_finite(const Tensor& tensor);
 
