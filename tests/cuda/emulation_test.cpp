@@ -138,8 +138,10 @@ TEST_CASE("matrix instructions need whole warps") {
 TEST_CASE("a launch that no device could start names the kernel and the limit") {
   const std::int64_t beyond = std::int64_t{1} << 32;
   Buffer<double> y(1);
-  CHECK(has(refused([&] { launch<set_first<double>>({.blocks = beyond, .threads = 32}, y.data()); }),
-            "[kernel set_first<double>] launched with 4294967296 blocks along x, possible are 1 to 2147483647, at "
+  const std::string message = refused([&] { launch<set_first<double>>({.blocks = beyond, .threads = 32}, y.data()); });
+  CHECK(has(message, "[kernel set_first"));  // Clang leaves out <double>
+  CHECK(has(message,
+            "] launched with 4294967296 blocks along x, possible are 1 to 2147483647, at "
             "tests/cuda/emulation_test.cpp:"));
   CHECK(has(refused([&] {
               launch<set_first<double>>({.blocks = 1, .threads = {1, 1, 65}}, y.data());

@@ -1,4 +1,5 @@
 #include "framework/kernels/cuda/kernel.h"
+#include "framework/kernels/cuda/tensor_core.h"
 #include "tests/cuda/language_kernels.h"
 
 namespace gradus::cuda::language {
@@ -24,7 +25,8 @@ __global__ void __launch_bounds__(32) shuffles_and_votes_kernel(int* results) {
   row[11] = static_cast<int>(__shfl_sync(all, 0.5 + lane, lane / 2));
 }
 
-__global__ void __launch_bounds__(1) functions_kernel(double* results, int one) {
+__global__ void __launch_bounds__(1) functions_kernel(double* results, const int* address) {
+  const int one = __ldg(address);
   const float two = 2.0f * one;
   results[0] = __popc(0xf0f0u * one);
   results[1] = __ffs(40 * one);
@@ -46,6 +48,38 @@ __global__ void __launch_bounds__(128) atomics_kernel(int* results) {
   if (atomicCAS(&results[3], 0, 1) == 0) atomicAdd(&results[2], 1);
 }
 
+__global__ void __launch_bounds__(128)
+    atomic_sums_kernel(float* sum_f32, double* sum_f64, unsigned long long* sum_u64) {
+  atomicAdd(sum_f32, static_cast<float>(threadIdx.x));
+  atomicAdd(sum_f64, static_cast<double>(threadIdx.x));
+  atomicAdd(sum_u64, static_cast<unsigned long long>(threadIdx.x));
+}
+
+template <bool transposed>
+__global__ void __launch_bounds__(32) load_matrices_kernel(float* results, const bfloat16* x) {
+  auto& matrices = shared_array<bfloat16[4 * 8 * 8], struct matrices_to_load>();
+  for (int i = threadIdx.x; i < 4 * 8 * 8; i += 32) matrices[i] = x[i];
+  __syncwarp();
+  std::uint32_t registers[4];
+  cuda::load_matrices<transposed>(registers, matrices + threadIdx.x * 8);
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    results[threadIdx.x * 8 + matrix * 2] = __uint_as_float(registers[matrix] << 16);
+    results[threadIdx.x * 8 + matrix * 2 + 1] = __uint_as_float(registers[matrix] & 0xffff0000u);
+  }
+}
+
+__global__ void __launch_bounds__(1)
+    sum_by_the_last_block_kernel(float* total, float* partial, unsigned* done, const float* x, std::int64_t n) {
+  float sum = 0;
+  for (std::int64_t i = blockIdx.x; i < n; i += gridDim.x) sum += x[i];
+  partial[blockIdx.x] = sum;
+  __threadfence();  // before this block counts as done, its sum is there for all
+  if (atomicAdd(done, 1u) + 1 < gridDim.x) return;
+  __threadfence();
+  *total = 0;
+  for (unsigned block = 0; block < gridDim.x; ++block) *total += partial[block];
+}
+
 __global__ void __launch_bounds__(32) indices_kernel(int* results) {
   const unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
   const unsigned block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
@@ -59,12 +93,30 @@ void shuffles_and_votes(int* results, Stream stream) {
   launch<shuffles_and_votes_kernel>({.blocks = 1, .threads = 32, .stream = stream}, results);
 }
 
-void functions(double* results, Stream stream) {
-  launch<functions_kernel>({.blocks = 1, .threads = 1, .stream = stream}, results, 1);
+void functions(double* results, const int* one, Stream stream) {
+  launch<functions_kernel>({.blocks = 1, .threads = 1, .stream = stream}, results, one);
 }
 
 void atomics(int* results, Stream stream) {
   launch<atomics_kernel>({.blocks = 1, .threads = 70, .stream = stream}, results);
+}
+
+void atomic_sums(float* sum_f32, double* sum_f64, unsigned long long* sum_u64, Stream stream) {
+  launch<atomic_sums_kernel>({.blocks = 1, .threads = 70, .stream = stream}, sum_f32, sum_f64, sum_u64);
+}
+
+void load_matrices(float* results, const bfloat16* x, bool transposed, Stream stream) {
+  const LaunchShape shape = {.blocks = 1, .threads = 32, .stream = stream};
+  if (transposed) {
+    launch<load_matrices_kernel<true>>(shape, results, x);
+  } else {
+    launch<load_matrices_kernel<false>>(shape, results, x);
+  }
+}
+
+void sum_by_the_last_block(float* total, float* partial, unsigned* done, const float* x, std::int64_t n,
+                           Stream stream) {
+  launch<sum_by_the_last_block_kernel>({.blocks = 8, .threads = 1, .stream = stream}, total, partial, done, x, n);
 }
 
 void indices(int* results, Stream stream) {

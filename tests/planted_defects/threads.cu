@@ -1,4 +1,5 @@
 // Threads that do not wait for each other where they must, or wait where the others do not come.
+#include "framework/base/error.h"
 #include "framework/kernels/cuda/asynchronous_copy.h"
 #include "framework/kernels/cuda/kernel.h"
 #include "tests/planted_defects/planted.h"
@@ -121,12 +122,40 @@ __global__ void copy_not_waited_for(float* y, const float* x) {
   __syncthreads();
   y[threadIdx.x] = s[63 - threadIdx.x];
 }
+__global__ void copy_waited_for_too_little(float* y, const float* x) {
+  float* s = dynamic_shared<float>();
+  gradus::cuda::copy_asynchronously<4>(s + threadIdx.x, x + threadIdx.x);
+  gradus::cuda::commit_copies();
+  gradus::cuda::wait_for_copies<1>();
+  __syncthreads();
+  y[threadIdx.x] = s[63 - threadIdx.x];
+}
 __global__ void copy_without_barrier(float* y, const float* x) {
   float* s = dynamic_shared<float>();
   gradus::cuda::copy_asynchronously<4>(s + threadIdx.x, x + threadIdx.x);
   gradus::cuda::commit_copies();
   gradus::cuda::wait_for_copies<0>();
   y[threadIdx.x] = s[63 - threadIdx.x];
+}
+
+__global__ void last_block_adds_up(int* y, unsigned* done) {
+  y[1 + blockIdx.x] = static_cast<int>(blockIdx.x);
+  __threadfence();  // before this block counts as done, its number is there for all
+  if (atomicAdd(done, 1u) + 1 < gridDim.x) return;
+  __threadfence();
+  for (unsigned block = 0; block < gridDim.x; ++block) y[0] += y[1 + block];
+}
+__global__ void arrays_and_a_barrier_in_a_branch(float* y) {
+  float small[3], large[40];
+  for (int i = 0; i < 40; ++i) small[i % 3] = large[i] = i + threadIdx.x;
+  if (threadIdx.x % 2 == 0) __syncthreads();
+  y[threadIdx.x] = small[threadIdx.x % 3] + large[threadIdx.x % 40];
+}
+__global__ void one_array(float* y) {
+  float numbers[64];
+  for (int i = 0; i < 64; ++i) numbers[i] = i;
+  __syncthreads();
+  y[threadIdx.x] = numbers[threadIdx.x];
 }
 
 float own_number(int i) { return static_cast<float>(i); }
@@ -157,6 +186,23 @@ bool copies() {
   Buffer<float> x(numbers), y(64);
   launch<Kernel>({.blocks = 1, .threads = 64, .shared_bytes = 256}, y.data(), x.data());
   return holds(y, reversed);
+}
+
+bool blocks_add_up() {
+  Buffer<int> y(std::vector<int>(6, 0));
+  Buffer<unsigned> done(std::vector<unsigned>{0});
+  launch<last_block_adds_up>({.blocks = 5, .threads = 1}, y.data(), done.data());
+  return y.values()[0] == 0 + 1 + 2 + 3 + 4;
+}
+
+/// The stacks of threads that were left in their middle are used again.
+bool works_after_failure() {
+  try {
+    right<arrays_and_a_barrier_in_a_branch>(own_number, 64);
+    return false;
+  } catch (const gradus::ContractError&) {
+    return right<one_array>(own_number, 64);
+  }
 }
 
 }  // namespace
@@ -218,6 +264,16 @@ std::vector<Case> thread_cases() {
        "reads what an asynchronous copy brings, without waiting for it",
        {wrong, wrong, wrong},
        [] { return copies<copy_not_waited_for>(); }},
+      {"copy_waited_for_too_little",
+       "waits for all asynchronous copies but the one that it reads",
+       {wrong, wrong, wrong},
+       [] { return copies<copy_waited_for_too_little>(); }},
+      {"copy_after_one_that_was_never_waited_for",
+       nullptr,
+       {},
+       [] { return !copies<copy_not_waited_for>() && copies<copy_that_is_waited_for>(); }},
+      {"last_block_adds_up", nullptr, {}, [] { return blocks_add_up(); }},
+      {"launch_after_a_failed_one", nullptr, {}, [] { return works_after_failure(); }},
       {"copy_without_barrier",
        "reads what other threads' asynchronous copies bring, without a `__syncthreads` between",
        {wrong, wrong, race},
