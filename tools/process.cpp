@@ -12,7 +12,7 @@ namespace gradus::tools {
 
 void let_waiting_threads_sleep(char** arguments) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
-  if (::setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;
+  if (::setenv("OMP_WAIT_POLICY", "passive", 1) != 0 || ::setenv("GOMP_SPINCOUNT", "5000", 1) != 0) return;
   ::execv("/proc/self/exe", arguments);  // returns only where it cannot be done: then the threads spin
 }
 

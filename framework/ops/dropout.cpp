@@ -4,6 +4,7 @@
 
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/cpu/prefetch.h"
 #include "framework/kernels/cpu/random_words.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -25,6 +26,7 @@ void drop_elements(const Tensor& x, const Attributes& attributes, const Tensor& 
       std::uint32_t words[block];
       for (std::int64_t first = begin; first < end; first += block) {
         const std::int64_t count = std::min(block, end - first);
+        cpu::prefetch(from, first + 2 * block, count);
         cpu::random_words(seed, stream, first, count, words);
         cpu::drop(from + first, words, count, threshold, scale, to + first);
       }

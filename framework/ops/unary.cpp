@@ -4,6 +4,7 @@
 #include <limits>
 #include <numbers>
 
+#include "framework/kernels/cpu/bf16_table.h"
 #include "framework/kernels/cpu/elementwise.h"
 #include "framework/kernels/shared/dual.h"
 #include "framework/kernels/shared/scalar_functions.h"
@@ -21,6 +22,50 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 /// The gradient as a composite of ops, from the cotangent g, the input x and the output y (whichever the record saves).
 using Gradient = std::function<Tensor(const Tensor& g, const Tensor& x, const Tensor& y, const Attributes&)>;
 using Definition = std::function<double(double x, const Attributes&)>;
+
+/// Whether bf16 values and slopes of a function are looked up.
+template <class Function>
+constexpr bool is_tabulated = false;
+template <>
+constexpr bool is_tabulated<functions::Log> = true;
+template <>
+constexpr bool is_tabulated<functions::Tanh> = true;
+template <>
+constexpr bool is_tabulated<functions::Sigmoid> = true;
+template <>
+constexpr bool is_tabulated<functions::Erf> = true;
+template <>
+constexpr bool is_tabulated<functions::Gelu> = true;
+template <>
+constexpr bool is_tabulated<functions::GeluTanh> = true;
+
+template <class T, class Function>
+void map_values(const Tensor& y, const Tensor& x, const Function& function) {
+  if constexpr (std::is_same_v<T, bfloat16> && is_tabulated<Function>) {
+    static const auto table = cpu::tabulate([](float x) { return Function{}.value(x); });
+    cpu::map_elements<T>(
+        y, [values = table.data()](T x) { return T(values[x.bits]); }, cpu::Operand<T>{x});
+  } else {
+    cpu::map_elements<T>(
+        y, [function](T x) { return T(function.value(Arithmetic<T>(x))); }, cpu::Operand<T>{x});
+  }
+}
+
+/// dx = g times the slope at `point`: the input or the output, whichever the derivative is a function of.
+template <class T, class Function>
+void map_slopes(const Tensor& dx, const Tensor& g, const Tensor& point, const Function& function) {
+  using A = Arithmetic<T>;
+  if constexpr (std::is_same_v<T, bfloat16> && is_tabulated<Function>) {
+    static const auto table = cpu::tabulate([](float point) { return Function{}.derivative(point, point); });
+    cpu::map_elements<T>(
+        dx, [slopes = table.data()](T g, T point) { return T(float(g) * slopes[point.bits]); }, cpu::Operand<T>{g},
+        cpu::Operand<T>{point});
+  } else {
+    cpu::map_elements<T>(
+        dx, [function](T g, T point) { return T(A(g) * function.derivative(A(point), A(point))); }, cpu::Operand<T>{g},
+        cpu::Operand<T>{point});
+  }
+}
 
 /// Fills in what every one-operand record has in common. `make_function` builds the scalar function of
 /// kernels/shared/scalar_functions.h from the attributes; `definition` is the same function in plain double.
@@ -41,11 +86,8 @@ OpSpec unary_op(OpSpec spec, MakeFunction make_function, Definition definition, 
   spec.cpu.bf16 = true;
   spec.cpu.forward = [make_function](ForwardCall& call) {
     const auto function = make_function(call.attributes());
-    visit_floating_dtype(call.input(0).dtype(), [&]<class T>() {
-      cpu::map_elements<T>(
-          call.output(0), [function](T x) { return T(function.value(Arithmetic<T>(x))); },
-          cpu::Operand<T>{call.input(0)});
-    });
+    visit_floating_dtype(call.input(0).dtype(),
+                         [&]<class T>() { map_values<T>(call.output(0), call.input(0), function); });
   };
   spec.tangent = [make_function](const OpCall& call, const Tensors& tangents) -> Tensors {
     const auto function = make_function(call.attributes());
@@ -58,14 +100,9 @@ OpSpec unary_op(OpSpec spec, MakeFunction make_function, Definition definition, 
   spec.cpu.backward = [make_function, reads_input, reads_output](BackwardCall& call) {
     const auto function = make_function(call.attributes());
     const Tensor g = call.cotangent();
-    const Tensor x = reads_input ? call.input(0) : g, y = reads_output ? call.output(0) : g;
+    const Tensor point = reads_input ? call.input(0) : reads_output ? call.output(0) : g;
     const Tensor gradient = Tensor::empty(g.shape(), g.dtype());
-    visit_floating_dtype(g.dtype(), [&]<class T>() {
-      using A = Arithmetic<T>;
-      cpu::map_elements<T>(
-          gradient, [function](T g, T x, T y) { return T(A(g) * function.derivative(A(x), A(y))); }, cpu::Operand<T>{g},
-          cpu::Operand<T>{x}, cpu::Operand<T>{y});
-    });
+    visit_floating_dtype(g.dtype(), [&]<class T>() { map_slopes<T>(gradient, g, point, function); });
     call.set_gradient(0, gradient);
   };
   spec.backward_composite = [gradient, reads_input, reads_output](BackwardCall& call) {

@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "framework/kernels/cpu/lanes.h"
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/cpu/prefetch.h"
 #include "framework/kernels/cpu/random_words.h"
 #include "framework/kernels/cpu/small_gemm.h"
 #include "framework/kernels/shared/scalar_math.h"
@@ -14,11 +16,12 @@ namespace gradus::cpu {
 namespace {
 
 constexpr std::int64_t tile_rows = 32;
+constexpr std::int64_t rows_ahead = 64;
 
-/// Columns of a matrix with room for whole steps of small_gemm.
+/// Columns of a matrix with room for whole lanes.
 template <class A>
 std::int64_t padded(std::int64_t columns) {
-  return (columns + small_gemm_step<A> - 1) / small_gemm_step<A> * small_gemm_step<A>;
+  return (columns + lane_count<A> - 1) / lane_count<A> * lane_count<A>;
 }
 
 /// Memory of the calling thread for the matrices of one piece of work; what the last piece took is taken again.
@@ -27,7 +30,7 @@ class Workspace {
  public:
   explicit Workspace(std::int64_t elements) {
     thread_local std::vector<A> memory;
-    const std::size_t needed = elements + small_gemm_step<A>;
+    const std::size_t needed = elements + lane_count<A>;
     if (memory.size() < needed) memory.resize(needed);
     const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
     next_ = reinterpret_cast<A*>((address + 63) / 64 * 64);
@@ -45,30 +48,70 @@ std::int64_t visible_keys(const AttentionShape& s, const AttentionSegment& segme
   return s.causal ? std::min(segment.keys, first + rows) : segment.keys;
 }
 
-/// What e^(x - peak) of a masked score is taken of: too small to count in any sum, and no denormal.
-constexpr int masked = -80;
-
-/// x[0..n) becomes e^(x - peak) / sum and the rest of the last step 0; returns peak + ln sum. There is room for whole steps,
-/// and only whole ones are computed: rows are short, a loop over what is left over would cost as much as the rest.
+/// For each lane all bits or none.
 template <class A>
-A softmax_in_place(A* x, std::int64_t n) {
-  const std::int64_t whole = padded<A>(n);
-  std::fill(x + n, x + whole, -std::numeric_limits<A>::infinity());
-  A peak = -std::numeric_limits<A>::infinity();
-#pragma omp simd reduction(max : peak)
-  for (std::int64_t j = 0; j < whole; ++j) peak = x[j] > peak ? x[j] : peak;
-  std::fill(x + n, x + whole, peak + masked);
-  A sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < whole; ++j) {
-    x[j] = functions::exp(x[j] - peak);
-    sum += x[j];
+using Mask = decltype(Lanes<A>{} < Lanes<A>{});
+
+/// The first `count` lanes, or all.
+template <class A>
+Mask<A> first_lanes(std::int64_t count) {
+  using Integer = std::remove_cvref_t<decltype(Mask<A>{}[0])>;
+  return lane_numbers<Integer>() < static_cast<Integer>(std::min(count, lane_count<A>));
+}
+
+/// Zeros behind the lanes that hold x[0..seen), as far as `room`.
+template <class A>
+void clear_rest(A* x, std::int64_t seen, std::int64_t room) {
+  for (std::int64_t j = padded<A>(seen); j < room; j += lane_count<A>) store_lanes<A>(x + j, Lanes<A>{});
+}
+
+template <class A>
+struct SoftmaxRow {
+  A peak, sum;
+  A log_sum() const { return peak + std::log(sum); }
+};
+
+/// The scores x[0..seen) become e^(x - peak) where keep(j, ...) says so, else 0, as up to x[room) with whole lanes;
+/// returns the peak and the sum of all of them, kept or not.
+template <class A, class Keep>
+SoftmaxRow<A> exponentiate_row(A* x, std::int64_t seen, std::int64_t room, const Keep& keep) {
+  constexpr A none = -std::numeric_limits<A>::infinity();
+  Lanes<A> peaks = Lanes<A>{} + none, sums{};
+  for (std::int64_t j = 0; j < seen; j += lane_count<A>) {
+    const Lanes<A> scores = first_lanes<A>(seen - j) ? load_lanes(x + j) : Lanes<A>{} + none;
+    peaks = scores > peaks ? scores : peaks;
   }
-  const A inverse = A(1) / sum;
-#pragma omp simd
-  for (std::int64_t j = 0; j < whole; ++j) x[j] *= inverse;
-  std::fill(x + n, x + whole, A(0));
-  return peak + std::log(sum);
+  const A peak = largest_of_lanes<A>(peaks);
+  for (std::int64_t j = 0; j < seen; j += lane_count<A>) {
+    const Lanes<A> e = first_lanes<A>(seen - j) ? exp_of_negative(load_lanes(x + j) - peak) : Lanes<A>{};
+    sums += e;
+    store_lanes<A>(x + j, keep(j) ? e : Lanes<A>{});
+  }
+  clear_rest(x, seen, room);
+  return {peak, sum_of_lanes<A>(sums)};
+}
+
+/// The scores p[0..seen) become the weights e^(p - log_sum), 0 unless kept; dL/d(kept weight), in ds, becomes dL/ds.
+/// Both 0 up to `room`.
+template <class A, class Keep>
+void differentiate_row(A* p, A* ds, std::int64_t seen, std::int64_t room, A log_sum, const Keep& keep) {
+  Lanes<A> sums{};  // of p dL/dp
+  for (std::int64_t j = 0; j < seen; j += lane_count<A>) {
+    const Mask<A> inside = first_lanes<A>(seen - j);
+    const Lanes<A> weights = inside ? exp_of_negative(load_lanes(p + j) - log_sum) : Lanes<A>{};
+    const Lanes<A> gradients = inside & keep(j) ? load_lanes(ds + j) : Lanes<A>{};
+    sums += weights * gradients;
+    store_lanes(p + j, weights);
+    store_lanes(ds + j, gradients);
+  }
+  const A dot = sum_of_lanes<A>(sums);
+  for (std::int64_t j = 0; j < seen; j += lane_count<A>) {
+    const Lanes<A> weights = load_lanes(p + j);
+    store_lanes<A>(ds + j, weights * (load_lanes(ds + j) - dot));
+    store_lanes<A>(p + j, keep(j) ? weights : Lanes<A>{});
+  }
+  clear_rest(p, seen, room);
+  clear_rest(ds, seen, room);
 }
 
 /// The words that decide over the first n weights of a segment's query. Philox gives them in fours.
@@ -79,6 +122,20 @@ const std::uint32_t* row_words(const AttentionShape& s, const AttentionSegment& 
   if (static_cast<std::int64_t>(words.size()) < segment.keys + 40) words.resize(segment.keys + 40);
   random_words(s.seed, s.stream, row * s.word_stride() + segment.first_key - skipped, n + skipped, words.data());
   return words.data() + skipped;
+}
+
+/// Calls body(keep), where keep(j) says which of the weights of a query from j on the dropout spares.
+template <class A, class Body>
+decltype(auto) with_dropout(const AttentionShape& s, const AttentionSegment& segment, std::int64_t pair,
+                            std::int64_t query, std::int64_t n, Body&& body) {
+  if (s.dropout == 0) return body([](std::int64_t) { return ~Mask<A>{}; });
+  const std::uint32_t threshold = dropout_threshold(s.dropout);
+  const std::uint32_t* words = row_words(s, segment, pair, query, n);
+  return body([=](std::int64_t j) {
+    Mask<A> kept;
+    for (std::int64_t lane = 0; lane < lane_count<A>; ++lane) kept[lane] = words[j + lane] >= threshold ? -1 : 0;
+    return kept;
+  });
 }
 
 /// Work of one segment under one head, on average.
@@ -110,18 +167,20 @@ void load_rows(HeadView<T> view, const AttentionShape& s, std::int64_t pair, std
   const std::int64_t stride = padded<A>(width);
   for (std::int64_t row = 0; row < count; ++row, to += stride) {
     const T* from = at(view, s, pair, first + row);
+    prefetch(from + rows_ahead * view.row_stride, 0, width);
 #pragma omp simd
     for (std::int64_t d = 0; d < width; ++d) to[d] = A(from[d]) * factor;
     std::fill(to + width, to + stride, A(0));
   }
 }
 
-/// (count, padded width) to rows of a head, times `factor`.
-template <class T, class A = Arithmetic<T>>
+/// (count, padded width) to rows of a head, each times factor_of(row).
+template <class T, class Factor, class A = Arithmetic<T>>
 void store_rows(const A* from, MutableHeadView<T> view, const AttentionShape& s, std::int64_t pair, std::int64_t first,
-                std::int64_t count, std::int64_t width, A factor) {
+                std::int64_t count, std::int64_t width, const Factor& factor_of) {
   for (std::int64_t row = 0; row < count; ++row, from += padded<A>(width)) {
     T* to = at(view, s, pair, first + row);
+    const A factor = factor_of(row);
 #pragma omp simd
     for (std::int64_t d = 0; d < width; ++d) to[d] = T(from[d] * factor);
   }
@@ -143,7 +202,6 @@ template <class T>
 void attention_forward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, HeadView<T> v, MutableHeadView<T> out,
                        Arithmetic<T>* log_sums) {
   using A = Arithmetic<T>;
-  const std::uint32_t threshold = dropout_threshold(s.dropout);
   const A keep_scale = A(1 / (1 - s.dropout));
   const std::int64_t width = padded<A>(s.width), value_width = padded<A>(s.value_width);
   for_each_segment(s, [&](std::int64_t pair, const AttentionSegment& segment) {
@@ -164,15 +222,18 @@ void attention_forward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, He
                          visible = visible_keys(s, segment, first, rows), query = segment.first_query + first;
       load_rows(q, s, pair, query, rows, s.width, A(s.scale), queries);
       small_gemm(rows, visible, s.width, queries, width, 1, keys_transposed, room, weights, room);
+      A factors[tile_rows];
       for (std::int64_t i = 0; i < rows; ++i) {
         A* p = weights + i * room;
         const std::int64_t seen = visible_keys(s, segment, first + i, 1);
-        log_sums[pair * s.queries + query + i] = softmax_in_place(p, seen);
-        if (s.dropout > 0) drop(p, row_words(s, segment, pair, first + i, seen), padded<A>(seen), threshold, keep_scale, p);
-        if (seen < visible) std::fill(p + seen, p + visible, A(0));
+        const SoftmaxRow<A> row = with_dropout<A>(s, segment, pair, first + i, seen, [&](const auto& keep) {
+          return exponentiate_row(p, seen, visible, keep);
+        });
+        log_sums[pair * s.queries + query + i] = row.log_sum();
+        factors[i] = keep_scale / row.sum;
       }
       small_gemm(rows, s.value_width, visible, weights, room, 1, values, value_width, mixed, value_width);
-      store_rows(mixed, out, s, pair, query, rows, s.value_width, A(1));
+      store_rows(mixed, out, s, pair, query, rows, s.value_width, [&](std::int64_t row) { return factors[row]; });
     }
   });
 }
@@ -182,9 +243,9 @@ void attention_backward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, H
                         const Arithmetic<T>* log_sums, HeadView<T> g, MutableHeadView<T> dq, MutableHeadView<T> dk,
                         MutableHeadView<T> dv) {
   using A = Arithmetic<T>;
-  const std::uint32_t threshold = dropout_threshold(s.dropout);
   const A keep_scale = A(1 / (1 - s.dropout));
   const std::int64_t width = padded<A>(s.width), value_width = padded<A>(s.value_width);
+  const auto unscaled = [](std::int64_t) { return A(1); };
   for_each_segment(s, [&](std::int64_t pair, const AttentionSegment& segment) {
     const std::int64_t room = padded<A>(segment.keys);
     Workspace<A> workspace(2 * segment.keys * (width + value_width) + (s.width + s.value_width) * room +
@@ -210,42 +271,25 @@ void attention_backward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, H
       const std::int64_t rows = std::min(tile_rows, segment.queries - first),
                          visible = visible_keys(s, segment, first, rows), query = segment.first_query + first;
       load_rows(q, s, pair, query, rows, s.width, A(s.scale), queries);
-      load_rows(g, s, pair, query, rows, s.value_width, A(1), cotangents);
+      load_rows(g, s, pair, query, rows, s.value_width, keep_scale, cotangents);
       small_gemm(rows, visible, s.width, queries, width, 1, keys_transposed, room, weights, room);
       small_gemm(rows, visible, s.value_width, cotangents, value_width, 1, values_transposed, room, weight_gradients,
                  room);
       for (std::int64_t i = 0; i < rows; ++i) {
-        A* p = weights + i * room;
-        A* ds = weight_gradients + i * room;
+        A *p = weights + i * room, *ds = weight_gradients + i * room;
         const std::int64_t seen = visible_keys(s, segment, first + i, 1);
-        const std::int64_t whole = padded<A>(seen);
         const A log_sum = log_sums[pair * s.queries + query + i];
-        const std::uint32_t* words = s.dropout > 0 ? row_words(s, segment, pair, first + i, seen) : nullptr;
-        std::fill(p + seen, p + whole, log_sum + masked);
-        std::fill(ds + seen, ds + whole, A(0));
-        if (words) drop(ds, words, whole, threshold, keep_scale, ds);
-        A dot = 0;  // sum over j of p dL/dp
-#pragma omp simd reduction(+ : dot)
-        for (std::int64_t j = 0; j < whole; ++j) {
-          p[j] = functions::exp(p[j] - log_sum);
-          dot += p[j] * ds[j];
-        }
-#pragma omp simd
-        for (std::int64_t j = 0; j < whole; ++j) ds[j] = p[j] * (ds[j] - dot);
-        if (words) drop(p, words, whole, threshold, keep_scale, p);
-        if (seen < visible || seen < whole) {
-          std::fill(p + seen, p + std::max(visible, whole), A(0));
-          std::fill(ds + seen, ds + std::max(visible, whole), A(0));
-        }
+        with_dropout<A>(s, segment, pair, first + i, seen,
+                        [&](const auto& keep) { differentiate_row(p, ds, seen, visible, log_sum, keep); });
       }
       small_gemm(rows, s.width, visible, weight_gradients, room, 1, keys, width, query_gradients, width);
-      store_rows(query_gradients, dq, s, pair, query, rows, s.width, A(s.scale));
+      store_rows(query_gradients, dq, s, pair, query, rows, s.width, [&](std::int64_t) { return A(s.scale); });
       small_gemm(visible, s.width, rows, weight_gradients, 1, room, queries, width, key_gradients, width, true);
       small_gemm(visible, s.value_width, rows, weights, 1, room, cotangents, value_width, value_gradients, value_width,
                  true);
     }
-    store_rows(key_gradients, dk, s, pair, segment.first_key, segment.keys, s.width, A(1));
-    store_rows(value_gradients, dv, s, pair, segment.first_key, segment.keys, s.value_width, A(1));
+    store_rows(key_gradients, dk, s, pair, segment.first_key, segment.keys, s.width, unscaled);
+    store_rows(value_gradients, dv, s, pair, segment.first_key, segment.keys, s.value_width, unscaled);
   });
 }
 

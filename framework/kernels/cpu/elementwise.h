@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/cpu/prefetch.h"
 #include "framework/tensor/tensor.h"
 
 namespace gradus::cpu {
@@ -98,7 +99,13 @@ void map_elements(const Tensor& out, const F& f, const Operand<In>&... in) {
     Out* const to = out_data + offset[0];
     const auto from = std::tuple{std::get<k>(in_data) + offset[k + 1]...};
     if (dense) {
-      detail::choose_access<0>(count, to, f, from, in_stride.data());
+      constexpr std::int64_t chunk = 256;
+      for (std::int64_t start = 0; start < count; start += chunk) {
+        const std::int64_t here = std::min(chunk, count - start);
+        ((in_stride[k] == 1 ? prefetch(std::get<k>(from), start + 4 * chunk, here) : void()), ...);
+        detail::choose_access<0>(here, to + start, f, std::tuple{std::get<k>(from) + start * in_stride[k]...},
+                                 in_stride.data());
+      }
     } else {
       const auto strided = std::tuple{detail::Strided<In>{std::get<k>(from), in_stride[k]}...};
       for (std::int64_t i = 0; i < count; ++i) to[i * out_stride] = f(std::get<k>(strided)[i]...);

@@ -2,33 +2,23 @@
 // call would cost as much as the product.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <cstring>
+
+#include "framework/kernels/cpu/lanes.h"
 
 namespace gradus::cpu {
 
-/// Elements that one step of the innermost loop takes: rows of b and c are read and written in whole steps.
-template <class T>
-inline constexpr std::int64_t small_gemm_step = 64 / sizeof(T);
-
 namespace detail {
-
-template <class T>
-struct LanesOf {
-  typedef T type __attribute__((vector_size(64)));
-};
 
 /// c (rows, steps * lanes) (+)= a (rows, k) b, with all of c in registers.
 template <class T, int rows, int steps>
 inline void multiply_tile(std::int64_t k, const T* a, std::int64_t a_row, std::int64_t a_column, const T* b,
                           std::int64_t b_row, T* c, std::int64_t c_row, bool add) {
-  using Lanes = typename LanesOf<T>::type;
-  constexpr std::int64_t lanes = small_gemm_step<T>;
-  Lanes sums[rows][steps] = {};
+  constexpr std::int64_t lanes = lane_count<T>;
+  Lanes<T> sums[rows][steps] = {};
   for (std::int64_t p = 0; p < k; ++p) {
-    Lanes right[steps];
-    for (int s = 0; s < steps; ++s) std::memcpy(&right[s], b + p * b_row + s * lanes, sizeof(Lanes));
+    Lanes<T> right[steps];
+    for (int s = 0; s < steps; ++s) right[s] = load_lanes(b + p * b_row + s * lanes);
     for (int r = 0; r < rows; ++r) {
       const T left = a[r * a_row + p * a_column];
       for (int s = 0; s < steps; ++s) sums[r][s] += left * right[s];
@@ -37,12 +27,7 @@ inline void multiply_tile(std::int64_t k, const T* a, std::int64_t a_row, std::i
   for (int r = 0; r < rows; ++r) {
     for (int s = 0; s < steps; ++s) {
       T* to = c + r * c_row + s * lanes;
-      if (add) {
-        Lanes before;
-        std::memcpy(&before, to, sizeof(Lanes));
-        sums[r][s] += before;
-      }
-      std::memcpy(to, &sums[r][s], sizeof(Lanes));
+      store_lanes(to, add ? load_lanes(to) + sums[r][s] : sums[r][s]);
     }
   }
 }
@@ -50,7 +35,7 @@ inline void multiply_tile(std::int64_t k, const T* a, std::int64_t a_row, std::i
 template <class T, int rows>
 inline void multiply_rows(std::int64_t n, std::int64_t k, const T* a, std::int64_t a_row, std::int64_t a_column,
                           const T* b, std::int64_t b_row, T* c, std::int64_t c_row, bool add) {
-  constexpr std::int64_t lanes = small_gemm_step<T>;
+  constexpr std::int64_t lanes = lane_count<T>;
   std::int64_t j = 0;
   for (; j + 2 * lanes <= n; j += 2 * lanes)
     multiply_tile<T, rows, 2>(k, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
@@ -60,7 +45,7 @@ inline void multiply_rows(std::int64_t n, std::int64_t k, const T* a, std::int64
 }  // namespace detail
 
 /// c (m,n) = a (m,k) b (k,n), or += with `add`. Element (i,p) of a is a[i * a_row + p * a_column]; b and c are
-/// row-major with room for n rounded up to a multiple of small_gemm_step.
+/// row-major with room for n rounded up to a multiple of lane_count.
 template <class T>
 void small_gemm(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, std::int64_t a_row, std::int64_t a_column,
                 const T* b, std::int64_t b_row, T* c, std::int64_t c_row, bool add = false) {
