@@ -3,7 +3,7 @@
 
 namespace gradus::tools {
 
-/// Lets waiting threads sleep: where they spin on cores that other programs use, each step waits for the busiest of them.
+/// Lets waiting threads sleep after a short spin: where they spin for long on cores that other programs use, each step waits for the busiest of them.
 /// OpenMP reads its settings before main() begins, so the program is started once more, with them in the environment,
 /// unless the user has set his own (OMP_WAIT_POLICY or GOMP_SPINCOUNT). To be called first.
 void let_waiting_threads_sleep(char** arguments);
