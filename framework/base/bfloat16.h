@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "framework/base/host_device.h"
 
@@ -31,5 +32,9 @@ struct bfloat16 {
   GRADUS_HOST_DEVICE explicit operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
   GRADUS_HOST_DEVICE explicit operator double() const { return static_cast<float>(*this); }
 };
+
+/// What elements of type T are computed in: f32 for bf16.
+template <class T>
+using Arithmetic = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
 
 }  // namespace gradus

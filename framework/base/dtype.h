@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string_view>
-#include <type_traits>
 
 #include "framework/base/bfloat16.h"
 #include "framework/base/error.h"
@@ -30,10 +29,6 @@ template <> struct DTypeOf<std::uint8_t> { static constexpr DType value = DType:
 template <> struct DTypeOf<bool> { static constexpr DType value = DType::boolean; };
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
-
-/// What elements of type T are computed in: f32 for bf16.
-template <class T>
-using Arithmetic = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
 
 /// Calls `function.template operator()<T>()` with the C++ type of `dtype`.
 template <class Function>

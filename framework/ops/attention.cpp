@@ -20,8 +20,8 @@ double score_scale(const Attributes& attributes, const Shape& q) {
   return scale != 0 ? scale : 1 / std::sqrt(double(q.back()));
 }
 
-cpu::AttentionShape attention_shape(const Shape& q, const Shape& k, const Shape& v, const Attributes& attributes) {
-  std::vector<cpu::AttentionSegment> segments;
+AttentionShape attention_shape(const Shape& q, const Shape& k, const Shape& v, const Attributes& attributes) {
+  std::vector<AttentionSegment> segments;
   std::int64_t start = 0;
   for (const std::int64_t length : attributes.integers("lengths")) {
     segments.push_back({start, length, start, length});
@@ -55,11 +55,11 @@ Tensor with_packed_rows(const Tensor& x) {
 }
 
 template <class T>
-cpu::HeadView<T> view(const Tensor& x) {
+HeadView<T> view(const Tensor& x) {
   return {x.data<T>(), x.strides()[0], x.strides()[1], x.strides()[2]};
 }
 template <class T>
-cpu::MutableHeadView<T> mutable_view(const Tensor& x) {
+MutableHeadView<T> mutable_view(const Tensor& x) {
   return {x.fresh_data<T>(), x.strides()[0], x.strides()[1], x.strides()[2]};
 }
 
@@ -114,11 +114,11 @@ const OpSpec& attention_op() {
     };
     spec.reference = [](const OpCall& call) -> Tensors {
       const Tensor &q = call.input(0), &k = call.input(1), &v = call.input(2);
-      const cpu::AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
+      const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
       Tensor scores = matmul(q, transpose(k)) * s.scale;
       if (s.causal || s.segments.size() > 1) {
         std::vector<double> mask(s.queries * s.keys, -inf);
-        for (const cpu::AttentionSegment& segment : s.segments) {
+        for (const AttentionSegment& segment : s.segments) {
           for (std::int64_t i = 0; i < segment.queries; ++i) {
             const std::int64_t seen = s.causal ? std::min(segment.keys, i + 1) : segment.keys;
             std::fill_n(mask.begin() + (segment.first_query + i) * s.keys + segment.first_key, seen, 0.0);
@@ -132,7 +132,7 @@ const OpSpec& attention_op() {
         for (std::int64_t row = 0; row < s.batches * s.heads * s.queries; ++row) {
           for (std::int64_t j = 0; j < s.keys; ++j) {
             const std::uint32_t word = random::philox_word(s.seed, s.stream, row * s.word_stride() + j);
-            factors[row * s.keys + j] = word < cpu::dropout_threshold(s.dropout) ? 0 : 1 / (1 - s.dropout);
+            factors[row * s.keys + j] = word < random::dropout_threshold(s.dropout) ? 0 : 1 / (1 - s.dropout);
           }
         }
         weights = weights * from_values(weights.shape(), factors, weights.dtype());
@@ -143,7 +143,7 @@ const OpSpec& attention_op() {
     spec.cpu.bf16 = true;
     spec.cpu.forward = [](ForwardCall& call) {
       const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)), v = with_packed_rows(call.input(2));
-      const cpu::AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
+      const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
       const Tensor out = heads_inside(call.promised()[0].shape, q.dtype());
       visit_floating_dtype(q.dtype(), [&]<class T>() {
         const Tensor log_sums = Tensor::empty({s.batches, s.heads, s.queries}, dtype_of<Arithmetic<T>>);
@@ -156,7 +156,7 @@ const OpSpec& attention_op() {
     spec.cpu.backward = [](BackwardCall& call) {
       const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)), v = with_packed_rows(call.input(2));
       const Tensor g = with_packed_rows(call.cotangent());
-      const cpu::AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
+      const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
       const Tensor dq = heads_inside(q.shape(), q.dtype()), dk = heads_inside(k.shape(), q.dtype()), dv = heads_inside(v.shape(), q.dtype());
       visit_floating_dtype(q.dtype(), [&]<class T>() {
         cpu::attention_backward<T>(s, view<T>(q), view<T>(k), view<T>(v), call.saved(0).data<Arithmetic<T>>(),

@@ -15,7 +15,7 @@ namespace {
 void drop_elements(const Tensor& x, const Attributes& attributes, const Tensor& out) {
   const Tensor packed = cpu::contiguous(x);
   const double probability = attributes.number("probability");
-  const std::uint32_t threshold = cpu::dropout_threshold(probability);
+  const std::uint32_t threshold = random::dropout_threshold(probability);
   const std::uint64_t seed = attributes.integer("seed"), stream = attributes.integer("stream");
   visit_floating_dtype(x.dtype(), [&]<class T>() {
     const T* from = packed.data<T>();
@@ -61,7 +61,7 @@ const OpSpec& dropout_op() {
       const double probability = call.number("probability");
       for (std::size_t i = 0; i < values.size(); ++i) {
         const std::uint32_t word = random::philox_word(call.integer("seed"), call.integer("stream"), i);
-        values[i] *= word < cpu::dropout_threshold(probability) ? 0 : 1 / (1 - probability);
+        values[i] *= word < random::dropout_threshold(probability) ? 0 : 1 / (1 - probability);
       }
       return {from_values(call.input(0).shape(), values, call.input(0).dtype())};
     };

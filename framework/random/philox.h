@@ -38,7 +38,15 @@ GRADUS_HOST_DEVICE inline Philox4 philox_block(std::uint64_t seed, std::uint64_t
 
 /// Word number `index` of the stream: four consecutive indices share one block.
 GRADUS_HOST_DEVICE inline std::uint32_t philox_word(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
-  return philox_block(seed, stream, index / 4).word[index % 4];
+  const Philox4 four = philox_block(seed, stream, index / 4);
+  const std::uint32_t even = index % 4 == 0 ? four.word[0] : four.word[2],
+                      odd = index % 4 == 1 ? four.word[1] : four.word[3];
+  return index % 2 == 0 ? even : odd;  // chosen, not indexed: an array that is indexed lies in memory on a device
+}
+
+/// The threshold below which a word drops its element, for a probability in [0, 1).
+inline std::uint32_t dropout_threshold(double probability) {
+  return static_cast<std::uint32_t>(probability * 4294967296.0);
 }
 
 /// Dropout's decision for one element: dropped with probability `threshold / 2^32`.

@@ -129,7 +129,7 @@ template <class A, class Body>
 decltype(auto) with_dropout(const AttentionShape& s, const AttentionSegment& segment, std::int64_t pair,
                             std::int64_t query, std::int64_t n, Body&& body) {
   if (s.dropout == 0) return body([](std::int64_t) { return ~Mask<A>{}; });
-  const std::uint32_t threshold = dropout_threshold(s.dropout);
+  const std::uint32_t threshold = random::dropout_threshold(s.dropout);
   const std::uint32_t* words = row_words(s, segment, pair, query, n);
   return body([=](std::int64_t j) {
     Mask<A> kept;

@@ -58,9 +58,6 @@ inline void random_words(std::uint64_t seed, std::uint64_t stream, std::uint64_t
 #endif
 }
 
-/// The threshold below which a word drops its element, for a probability in [0, 1).
-inline std::uint32_t dropout_threshold(double probability) { return static_cast<std::uint32_t>(probability * 4294967296.0); }
-
 /// to[i] = from[i] * keep_scale, or 0 where word i is below the threshold.
 template <class T>
 void drop(const T* from, const std::uint32_t* words, std::int64_t count, std::uint32_t threshold,

@@ -1,0 +1,51 @@
+// Fused attention on a device: the scores are never written to memory, and the dropped weights are those of the CPU
+// (framework/kernels/cpu/attention.h). Shapes: q (B,H,Tq,D), k (B,H,Tk,D), v (B,H,Tk,E), out (B,H,Tq,E), log_sums and
+// dots (B,H,Tq). T: double, float, bfloat16, which is computed in f32. Three ways, deterministic each:
+//   naive         a thread for each number of the result; no shared memory; every width
+//   tiles         tiles of queries and keys in shared memory, products in registers, softmax in one sweep over the keys
+//   tensor_cores  the same for bf16 with m16n8k16 products; the weights are rounded to bf16 before they meet the values
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "framework/base/bfloat16.h"
+#include "framework/kernels/cuda/launch.h"
+#include "framework/kernels/shared/attention_shape.h"
+
+namespace gradus::cuda {
+
+enum class AttentionMethod { naive, tiles };
+
+std::string_view to_string(AttentionMethod method);
+
+/// Operands and results, all in the memory of the device.
+template <class T>
+struct AttentionForward {
+  HeadView<T> q, k, v;
+  MutableHeadView<T> out;
+  Arithmetic<T>* log_sums;  ///< ln sum_j e^score, for backward
+};
+template <class T>
+struct AttentionBackward {
+  HeadView<T> q, k, v;
+  const Arithmetic<T>* log_sums;
+  HeadView<T> g;        ///< dL/dout
+  Arithmetic<T>* dots;  ///< room for sum_j p[j] dL/dp[j] of each query
+  MutableHeadView<T> dq, dk, dv;
+};
+
+/// The method that is taken unless one is asked for: tiles up to a width of 128, naive beyond.
+template <class T>
+AttentionMethod attention_method(const AttentionShape& shape, const AttentionForward<T>& operands);
+template <class T>
+AttentionMethod attention_method(const AttentionShape& shape, const AttentionBackward<T>& operands);
+
+template <class T>
+void attention_forward(const AttentionShape& shape, const AttentionForward<T>& operands, Stream stream,
+                       std::optional<AttentionMethod> method = {});
+template <class T>
+void attention_backward(const AttentionShape& shape, const AttentionBackward<T>& operands, Stream stream,
+                        std::optional<AttentionMethod> method = {});
+
+}  // namespace gradus::cuda

@@ -1,0 +1,124 @@
+// What the attention kernels have in common: the arguments of a launch, which piece of work a block has, what a query
+// sees. For kernel files.
+#pragma once
+
+#include <algorithm>
+#include <span>
+
+#include "framework/kernels/cuda/attention.h"
+#include "framework/kernels/cuda/kernel.h"
+#include "framework/kernels/shared/scalar_math.h"
+#include "framework/random/philox.h"
+
+namespace gradus::cuda::attention {
+
+/// An AttentionSegment whose first tile is number `first_tile` of the launch.
+struct Segment {
+  int first_query, queries, first_key, keys, first_tile;
+};
+
+/// The segments of a launch. They travel as an argument of the kernel, not through the device's memory; longer lists
+/// take several launches.
+struct Segments {
+  static constexpr int capacity = 128;
+  int count = 0, tiles = 0;
+  Segment list[capacity];
+};
+
+/// An AttentionShape, as the kernels need it.
+template <class A>
+struct Problem {
+  std::int64_t queries, word_stride;
+  int heads, width, value_width;
+  bool causal;
+  A scale, keep_scale;
+  std::uint32_t threshold;  ///< 0: nothing is dropped
+  std::uint64_t seed, stream;
+};
+
+template <class A>
+Problem<A> problem_of(const AttentionShape& s) {
+  return {.queries = s.queries,
+          .word_stride = s.word_stride(),
+          .heads = static_cast<int>(s.heads),
+          .width = static_cast<int>(s.width),
+          .value_width = static_cast<int>(s.value_width),
+          .causal = s.causal,
+          .scale = A(s.scale),
+          .keep_scale = A(1 / (1 - s.dropout)),
+          .threshold = random::dropout_threshold(s.dropout),
+          .seed = s.seed,
+          .stream = s.stream};
+}
+
+/// Calls body(segments, blocks) for each launch that the list takes: a block for each tile of `tile` rows, of the
+/// queries or of the keys, under each of `pairs` = B H heads.
+template <class Body>
+void for_each_launch(std::span<const AttentionSegment> segments, std::int64_t AttentionSegment::*rows, int tile,
+                     std::int64_t pairs, const Body& body) {
+  for (std::size_t first = 0; first < segments.size(); first += Segments::capacity) {
+    Segments some;
+    for (const AttentionSegment& s :
+         segments.subspan(first, std::min<std::size_t>(Segments::capacity, segments.size() - first))) {
+      some.list[some.count++] = {static_cast<int>(s.first_query), static_cast<int>(s.queries),
+                                 static_cast<int>(s.first_key), static_cast<int>(s.keys), some.tiles};
+      some.tiles += static_cast<int>(blocks_for(s.*rows, tile));
+    }
+    if (some.tiles * pairs > 0) body(some, some.tiles * pairs);
+  }
+}
+
+/// The work of a block: a tile of a segment under one head.
+struct Work {
+  Segment segment;
+  int tile;
+  std::int64_t pair;  ///< b H + h
+};
+
+__device__ __forceinline__ Work work_of_block(const Segments& segments) {
+  const int tile = static_cast<int>(blockIdx.x % segments.tiles);
+  int low = 0, high = segments.count - 1;  // the last segment that begins at this tile or before
+  while (low < high) {
+    const int middle = (low + high + 1) / 2;
+    if (segments.list[middle].first_tile <= tile) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  // A segment without rows has no tile: among segments that begin at one tile, the last one has it.
+  const Segment segment = segments.list[low];
+  return {segment, tile - segment.first_tile, blockIdx.x / segments.tiles};
+}
+
+/// Keys of the segment that its query i sees: the first ones.
+template <class A>
+__device__ __forceinline__ int seen_keys(const Problem<A>& problem, const Segment& segment, int i) {
+  return problem.causal ? min(segment.keys, i + 1) : segment.keys;
+}
+
+/// Number of the random word of a row's first weight.
+template <class A>
+__device__ __forceinline__ std::uint64_t first_word(const Problem<A>& problem, const Work& work, int i) {
+  return (work.pair * problem.queries + work.segment.first_query + i) * problem.word_stride;
+}
+
+/// Row t of a head.
+template <class View, class A>
+__device__ __forceinline__ auto row_of(const View& view, const Problem<A>& problem, std::int64_t pair, int t) {
+  return view.data + pair / problem.heads * view.batch_stride + pair % problem.heads * view.head_stride +
+         t * view.row_stride;
+}
+
+template <class T>
+void naive_forward(const AttentionShape& shape, const AttentionForward<T>& operands, Stream stream);
+template <class T>
+void naive_backward(const AttentionShape& shape, const AttentionBackward<T>& operands, Stream stream);
+
+constexpr std::int64_t most_tile_width = 128;  ///< of the keys and of the values
+template <class T>
+void tiled_forward(const AttentionShape& shape, const AttentionForward<T>& operands, Stream stream);
+template <class T>
+void tiled_backward(const AttentionShape& shape, const AttentionBackward<T>& operands, Stream stream);
+
+}  // namespace gradus::cuda::attention
