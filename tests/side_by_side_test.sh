@@ -9,8 +9,10 @@ cat >"$work/gradus" <<'END'
 #!/bin/sh
 [ "$1" = --version ] && echo "gradus 9.9" && exit
 case " $* " in *" bf16 "*) echo "gradus: no bf16 here" >&2; exit 2 ;; esac
+rate=300
+case " $* " in *" --corpus wiki.txt "*) rate=600 ;; esac
 threads=$(echo "$*" | sed 's/.*--threads \([0-9]*\).*/\1/')
-echo "{\"tokens_per_s\": 300, \"characters_per_s\": 50, \"loss_last\": 4.$threads, \"peak_rss_mib\": 7}" >"$(echo "$*" | sed 's/.*--json //')"
+echo "{\"tokens_per_s\": $rate, \"characters_per_s\": 50, \"loss_last\": 4.$threads, \"peak_rss_mib\": 7}" >"$(echo "$*" | sed 's/.*--json //')"
 END
 cat >"$work/peer" <<'END'
 #!/bin/sh
@@ -44,6 +46,12 @@ expect "left out: $work/none"
 
 compare "$work/gradus" --peer "$work/peer" --mode generate --rounds 1
 expect "Gradus / PyTorch 8.8, eager, f32: 10.00"
+
+compare "$work/gradus" --peer "$work/peer" --corpus wiki.txt --rounds 1
+expect "documents of wiki.txt with their padding counted"
+expect "Gradus / PyTorch 8.8, sdpa, f32: 3.00"
+if compare "$work/gradus" --mode generate --corpus wiki.txt; then echo "--corpus passes with generate" >&2; exit 1; fi
+expect "--corpus belongs to --mode train"
 
 compare "$program" --scaling 1,2 --batch 2 --length 16 --steps 1 --rounds 1
 expect "The loss in f32 is the same to the last bit on every number of threads"

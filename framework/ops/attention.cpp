@@ -193,6 +193,9 @@ const OpSpec& attention_op() {
           {"sequences, all keys",
            {make.normal({2, 1, 5, 2}), make.normal({2, 1, 5, 2}), make.normal({2, 1, 5, 2})},
            options(false, 0.3, 0, {2, 3})},
+          {"one query",
+           {make.normal({2, 2, 1, 19}), make.normal({2, 2, 37, 19}), make.normal({2, 2, 37, 5})},
+           options(false, 0.2)},
           {"several tiles",
            {make.normal({1, 1, 67, 3}), make.normal({1, 1, 71, 3}), make.normal({1, 1, 71, 2})},
            options(true, 0.1)}};

@@ -4,6 +4,7 @@ fastest setting of PyTorch in the same dtype.
 
   python3 tools/bench/side_by_side.py build/release/bin/gradus --rounds 3 --threads 2
   python3 tools/bench/side_by_side.py build/release/bin/gradus --peer /usr/bin/python3 --peer venv/bin/python --dtype f32 --dtype bf16
+  python3 tools/bench/side_by_side.py build/release/bin/gradus --corpus wiki.txt --steps 23 --dtype bf16
   python3 tools/bench/side_by_side.py build/release/bin/gradus --mode generate
   python3 tools/bench/side_by_side.py build/release/bin/gradus --scaling 1,2
 
@@ -38,6 +39,8 @@ def parse():
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--warmup", type=int, default=3, help="steps before; the first ones of PyTorch are its slowest")
+    parser.add_argument("--corpus", metavar="FILE",
+                        help="Gradus pretrains on its documents and leaves padding out; PyTorch computes whole batches")
     parser.add_argument("--questions", type=int, default=200, help="of Gradus; PyTorch answers a tenth of them")
     parser.add_argument("--llm_c", metavar="PROGRAM")
     parser.add_argument("--llm_c_tokens", type=int, metavar="N", help="in one of its steps; default: batch x length")
@@ -48,6 +51,8 @@ def parse():
     options.setting = options.setting or list(SETTINGS)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if options.corpus and options.mode != "train":
+        parser.error("--corpus belongs to --mode train")
     if options.scaling and not re.fullmatch(r"\d+(,\d+)*", options.scaling):
         parser.error(f"--scaling takes numbers of threads, 1,2 for example, not {options.scaling}")
     return options
@@ -90,6 +95,8 @@ def gradus(options, dtype, threads):
     if options.mode == "train":
         command += ["--batch", str(options.batch), "--length", str(options.length), "--steps", str(options.steps),
                     "--warmup", str(options.warmup)]
+        if options.corpus:
+            command += ["--corpus", options.corpus]
     else:
         command += ["--questions", str(options.questions), "--plain_questions", "1"]
 
@@ -213,6 +220,8 @@ def main():
         ratios = list(ratios_to_best(sides))
     unit = "tokens/s" if options.mode == "train" else "characters/s"
     work = f"batch {options.batch} x {options.length}" if options.mode == "train" else "greedy decoding"
+    if options.corpus:
+        work += f", documents of {os.path.basename(options.corpus)} with their padding counted"
     version = output_of([options.program, "--version"]).strip()
     threads = options.scaling or options.threads
     print(f"{version}; {processor()}, {threads} threads; {work}, medians of {options.rounds} rounds in turn\n")

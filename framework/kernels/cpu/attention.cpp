@@ -196,6 +196,47 @@ void transpose_rows(const A* from, std::int64_t count, std::int64_t width, A* to
   }
 }
 
+/// x[0..width) times y[0..width).
+template <class T, class A = Arithmetic<T>>
+A dot_product(const T* x, const A* y, std::int64_t width) {
+  Lanes<A> sums{};
+  std::int64_t d = 0;
+  for (; d + lane_count<A> <= width; d += lane_count<A>) {
+    Lanes<A> wide;
+    for (std::int64_t lane = 0; lane < lane_count<A>; ++lane) wide[lane] = A(x[d + lane]);
+    sums += wide * load_lanes(y + d);
+  }
+  A rest = 0;
+  for (; d < width; ++d) rest += A(x[d]) * y[d];
+  return sum_of_lanes<A>(sums) + rest;
+}
+
+/// A segment of one query, as decoding has them: keys and values are read where they lie, since they are used once.
+template <class T, class A = Arithmetic<T>>
+void attend_once(const AttentionShape& s, const AttentionSegment& segment, std::int64_t pair, HeadView<T> q,
+                 HeadView<T> k, HeadView<T> v, MutableHeadView<T> out, A* log_sums) {
+  const std::int64_t seen = visible_keys(s, segment, 0, 1), row = pair * s.queries + segment.first_query;
+  const std::int64_t width = padded<A>(s.width), value_width = padded<A>(s.value_width), room = padded<A>(seen);
+  Workspace<A> workspace(width + room + value_width);
+  A* const query = workspace.matrix(1, width);
+  A* const weights = workspace.matrix(1, room);
+  A* const mixed = workspace.matrix(1, value_width);
+  load_rows(q, s, pair, segment.first_query, 1, s.width, A(s.scale), query);
+  for (std::int64_t j = 0; j < seen; ++j)
+    weights[j] = dot_product(at(k, s, pair, segment.first_key + j), query, s.width);
+  const SoftmaxRow<A> softmax = with_dropout<A>(
+      s, segment, pair, 0, seen, [&](const auto& keep) { return exponentiate_row(weights, seen, room, keep); });
+  log_sums[row] = softmax.log_sum();
+  std::fill_n(mixed, value_width, A(0));
+  for (std::int64_t j = 0; j < seen; ++j) {
+    const T* value = at(v, s, pair, segment.first_key + j);
+#pragma omp simd
+    for (std::int64_t d = 0; d < s.value_width; ++d) mixed[d] += weights[j] * A(value[d]);
+  }
+  store_rows(mixed, out, s, pair, segment.first_query, 1, s.value_width,
+             [&](std::int64_t) { return A(1 / (1 - s.dropout)) / softmax.sum; });
+}
+
 }  // namespace
 
 template <class T>
@@ -205,6 +246,7 @@ void attention_forward(const AttentionShape& s, HeadView<T> q, HeadView<T> k, He
   const A keep_scale = A(1 / (1 - s.dropout));
   const std::int64_t width = padded<A>(s.width), value_width = padded<A>(s.value_width);
   for_each_segment(s, [&](std::int64_t pair, const AttentionSegment& segment) {
+    if (segment.queries == 1) return attend_once(s, segment, pair, q, k, v, out, log_sums);
     const std::int64_t room = padded<A>(segment.keys);
     Workspace<A> workspace(segment.keys * (width + value_width) + s.width * room +
                            tile_rows * (width + value_width + room));
