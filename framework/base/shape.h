@@ -16,9 +16,10 @@ inline constexpr int max_rank = 8;
 class Shape {
  public:
   Shape() = default;
-  Shape(std::initializer_list<std::int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
+  Shape(std::initializer_list<std::int64_t> sizes)
+      : Shape(std::span<const std::int64_t>(sizes.begin(), sizes.size())) {}
   explicit Shape(std::span<const std::int64_t> sizes);
-  explicit Shape(const std::vector<std::int64_t>& sizes) : Shape(std::span(sizes)) {}
+  explicit Shape(const std::vector<std::int64_t>& sizes) : Shape(std::span<const std::int64_t>(sizes)) {}
   static Shape filled(int rank, std::int64_t value);
 
   int rank() const { return rank_; }
