@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "framework/base/error.h"
 #include "framework/kernels/cpu/attention.h"
 #include "framework/random/philox.h"
 #include "tests/cuda/buffer.h"
@@ -240,15 +241,19 @@ void check(const Case& c, std::optional<AttentionMethod> method, const Operands<
   const double u = rounding_error<Arithmetic<T>>, of_score = u * (c.width + 4) * expected.largest_score,
                of_weight = 2 * of_score + u * (c.keys + 16),
                of_score_gradient = 2 * of_weight + u * (c.value_width + c.keys + 16);
+  // Tensor cores take weights and dL/d scores in bf16.
+  const double of_factor =
+      method != AttentionMethod::naive && method != AttentionMethod::tiles ? 1.01 * rounding_error<bfloat16> : 0;
   for (std::size_t row = 0; row < found.log_sums.size(); ++row) {
     const double bound = of_score + u * (c.keys + 16 + 2 * std::fabs(expected.log_sums[row]));
     CHECK(is_close(found.log_sums[row], expected.log_sums[row], bound));
     CHECK(is_close(found.log_sums[row], on_cpu.log_sums[row], 2 * bound));
   }
-  CHECK(count_wrong(found.out, expected.out, on_cpu.out, x.of_out, of_weight + u * (c.keys + 8)) == 0);
-  CHECK(count_wrong(found.dq, expected.dq, on_cpu.dq, x.of_q, of_score_gradient + u * (c.keys + 8)) == 0);
-  CHECK(count_wrong(found.dk, expected.dk, on_cpu.dk, x.of_k, of_score_gradient + u * (c.queries + 8)) == 0);
-  CHECK(count_wrong(found.dv, expected.dv, on_cpu.dv, x.of_v, of_weight + u * (c.queries + 8)) == 0);
+  CHECK(count_wrong(found.out, expected.out, on_cpu.out, x.of_out, of_weight + of_factor + u * (c.keys + 8)) == 0);
+  CHECK(count_wrong(found.dq, expected.dq, on_cpu.dq, x.of_q, of_score_gradient + of_factor + u * (c.keys + 8)) == 0);
+  CHECK(count_wrong(found.dk, expected.dk, on_cpu.dk, x.of_k, of_score_gradient + of_factor + u * (c.queries + 8)) ==
+        0);
+  CHECK(count_wrong(found.dv, expected.dv, on_cpu.dv, x.of_v, of_weight + of_factor + u * (c.queries + 8)) == 0);
 }
 
 template <class T>
@@ -274,6 +279,34 @@ const std::vector<Case>& cases_of_several_tiles() {
   return cases;
 }
 
+template <class T>
+void check_schedules(const Case& c, AttentionMethod method) {
+  const Operands<T> x(c);
+  const Results<T> first = run(c, x, std::optional(method));
+  for_each_schedule([&] {
+    const Results<T> again = run(c, x, std::optional(method));
+    CHECK(are_same(first.log_sums, again.log_sums));
+    CHECK(are_same(first.out, again.out));
+    CHECK(are_same(first.dq, again.dq));
+    CHECK(are_same(first.dk, again.dk));
+    CHECK(are_same(first.dv, again.dv));
+  });
+}
+
+template <class T>
+void check_lost_scores(const Case& c, AttentionMethod method) {
+  Operands<T> x(c);
+  for (std::int64_t i = 0; i < c.queries; ++i) x.q[x.of_q.place(0, i, 0)] = T(1.0);
+  for (std::int64_t j = 0; j < 66; ++j) x.k[x.of_k.place(0, j, 0)] = T(-INFINITY);
+  const Reference expected = reference(c, x);
+  const Results<T> found = run(c, x, std::optional(method), false);
+  for (std::size_t place = 0; place < found.out.size(); ++place) {
+    if (x.of_out.in_gap(place)) continue;
+    CHECK(is_close(double(found.out[place]), expected.out[place].value,
+                   3 * rounding_error<T> * expected.out[place].size + 1e-5));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("attention: small operands, each method and type") {
@@ -294,22 +327,32 @@ TEST_CASE("attention: several tiles, and ragged ones") {
   }
 }
 
+TEST_CASE("attention: tensor cores") {
+  const Case cases[] = {{1, 1, 1, 1, 16, 16},
+                        {1, 2, 16, 16, 16, 16, true, 0.1},
+                        {2, 1, 33, 47, 16, 32, false, 0.2},
+                        {1, 1, 20, 30, 32, 16, true},
+                        {1, 1, 30, 20, 16, 32, true, 0.1},
+                        {1, 1, 64, 64, 32, 32, true},
+                        {1, 2, 127, 127, 32, 32, true, 0.1},
+                        {1, 1, 128, 100, 64, 48, false, 0.1},
+                        {1, 1, 100, 128, 48, 64, true, 0.3, {}, 0.3},
+                        {1, 2, 100, 100, 32, 32, true, 0.3, {1, 37, 33, 29}},
+                        {1, 1, 100, 100, 16, 64, false, 0.3, {65, 35}}};
+  for (const Case& c : cases) check<bfloat16>(c, AttentionMethod::tensor_cores);
+}
+
+TEST_CASE("attention: tensor cores for the forward of what is too large for their backward") {
+  check<bfloat16>({1, 1, 130, 200, 16, 32, true, 0.1}, {});
+  check<bfloat16>({1, 1, 70, 67, 112, 128, true, 0.1}, {});
+}
+
 TEST_CASE("attention: under every schedule, the same bits") {
-  const Case cases[] = {{1, 1, 35, 35, 3, 4, true, 0.3, {33, 2}}, {1, 1, 65, 67, 5, 4, false, 0.3}};
-  for (const Case& c : cases) {
-    for (const AttentionMethod method : {AttentionMethod::naive, AttentionMethod::tiles}) {
-      const Operands<float> x(c);
-      const Results<float> first = run(c, x, method);
-      for_each_schedule([&] {
-        const Results<float> again = run(c, x, method);
-        CHECK(are_same(first.log_sums, again.log_sums));
-        CHECK(are_same(first.out, again.out));
-        CHECK(are_same(first.dq, again.dq));
-        CHECK(are_same(first.dk, again.dk));
-        CHECK(are_same(first.dv, again.dv));
-      });
-    }
+  for (const AttentionMethod method : {AttentionMethod::naive, AttentionMethod::tiles}) {
+    check_schedules<float>({1, 1, 35, 35, 3, 4, true, 0.3, {33, 2}}, method);
+    check_schedules<float>({1, 1, 65, 67, 5, 4, false, 0.3}, method);
   }
+  check_schedules<bfloat16>({1, 1, 75, 75, 16, 32, true, 0.3, {68, 7}}, AttentionMethod::tensor_cores);
 }
 
 TEST_CASE("attention: more sequences than one launch takes") {
@@ -319,12 +362,36 @@ TEST_CASE("attention: more sequences than one launch takes") {
   check<double>(c, AttentionMethod::tiles);
 }
 
-TEST_CASE("attention: features beyond what tiles take") {
-  const Case c = {1, 1, 3, 4, 129, 2};
-  check<float>(c, {});
-  CHECK(cuda::attention_method<float>(shape_of(c), cuda::AttentionForward<float>{}) == AttentionMethod::naive);
-  CHECK(cuda::attention_method<float>(shape_of({1, 1, 3, 4, 128, 2}), cuda::AttentionForward<float>{}) ==
-        AttentionMethod::tiles);
+TEST_CASE("attention: features beyond what tiles take") { check<float>({1, 1, 3, 4, 129, 2}, {}); }
+
+TEST_CASE("attention: which method takes what") {
+  const auto forward = []<class T>(const Case& c, T* data) {
+    const Operands<T> x(c);
+    return cuda::attention_method<T>(shape_of(c),
+                                     cuda::AttentionForward<T>{x.of_q.view(data), x.of_k.view(data), x.of_v.view(data),
+                                                               x.of_out.mutable_view(data), nullptr});
+  };
+  const auto backward = []<class T>(const Case& c, T* data) {
+    const Operands<T> x(c);
+    return cuda::attention_method<T>(
+        shape_of(c), cuda::AttentionBackward<T>{x.of_q.view(data), x.of_k.view(data), x.of_v.view(data), nullptr,
+                                                x.of_out.view(data), nullptr, x.of_q.mutable_view(data),
+                                                x.of_k.mutable_view(data), x.of_v.mutable_view(data)});
+  };
+  alignas(16) bfloat16 aligned[2];
+  alignas(16) float aligned_f32[1];
+  CHECK(forward({1, 2, 300, 300, 128, 16}, aligned) == AttentionMethod::tensor_cores);
+  CHECK(forward({1, 2, 3, 3, 144, 16}, aligned) == AttentionMethod::naive);
+  CHECK(forward({1, 2, 3, 3, 24, 16}, aligned) == AttentionMethod::tiles);
+  CHECK(forward({1, 2, 3, 3, 16, 24}, aligned) == AttentionMethod::tiles);
+  CHECK(forward({1, 2, 3, 3, 16, 16}, aligned + 1) == AttentionMethod::tiles);
+  CHECK(forward({1, 2, 3, 3, 16, 16}, aligned_f32) == AttentionMethod::tiles);
+  CHECK(backward({1, 2, 128, 128, 64, 16}, aligned) == AttentionMethod::tensor_cores);
+  CHECK(backward({1, 2, 200, 200, 64, 16, true, 0, {100, 100}}, aligned) == AttentionMethod::tensor_cores);
+  CHECK(backward({1, 2, 128, 129, 64, 16}, aligned) == AttentionMethod::tiles);
+  CHECK(backward({1, 2, 3, 3, 80, 16}, aligned) == AttentionMethod::tiles);
+  CHECK_THROWS_WITH_AS(check<float>({1, 1, 3, 4, 16, 16}, AttentionMethod::tensor_cores),
+                       doctest::Contains("[attention] tensor_cores does not take width 16"), ContractError);
 }
 
 TEST_CASE("attention: no queries, no batch") {
@@ -347,18 +414,9 @@ TEST_CASE("attention: a query that is not a number spoils what it touches only; 
 }
 
 TEST_CASE("attention: scores of -inf before finite ones") {
-  const Case c = {1, 1, 3, 70, 2, 3};
-  Operands<float> x(c);
-  for (std::int64_t i = 0; i < c.queries; ++i) x.q[x.of_q.place(0, i, 0)] = 1;
-  for (std::int64_t j = 0; j < 66; ++j) x.k[x.of_k.place(0, j, 0)] = -INFINITY;
-  const Reference expected = reference(c, x);
-  for (const AttentionMethod method : {AttentionMethod::naive, AttentionMethod::tiles}) {
-    const Results<float> found = run(c, x, method, false);
-    for (std::size_t place = 0; place < found.out.size(); ++place) {
-      if (!x.of_out.in_gap(place))
-        CHECK(is_close(found.out[place], expected.out[place].value, 1e-5 * expected.out[place].size));
-    }
-  }
+  check_lost_scores<float>({1, 1, 3, 70, 2, 3}, AttentionMethod::naive);
+  check_lost_scores<float>({1, 1, 3, 70, 2, 3}, AttentionMethod::tiles);
+  check_lost_scores<bfloat16>({1, 1, 3, 70, 16, 16}, AttentionMethod::tensor_cores);
 }
 
 TEST_CASE("attention: a key that a query does not see changes none of its bits") {

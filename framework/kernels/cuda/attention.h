@@ -15,7 +15,7 @@
 
 namespace gradus::cuda {
 
-enum class AttentionMethod { naive, tiles };
+enum class AttentionMethod { naive, tiles, tensor_cores };
 
 std::string_view to_string(AttentionMethod method);
 
@@ -31,11 +31,13 @@ struct AttentionBackward {
   HeadView<T> q, k, v;
   const Arithmetic<T>* log_sums;
   HeadView<T> g;        ///< dL/dout
-  Arithmetic<T>* dots;  ///< room for sum_j p[j] dL/dp[j] of each query
+  Arithmetic<T>* dots;  ///< room for a number of each query
   MutableHeadView<T> dq, dk, dv;
 };
 
-/// The method that is taken unless one is asked for: tiles up to a width of 128, naive beyond.
+/// The method that is taken unless one is asked for. tensor_cores: bf16, D and E multiples of 16, rows that begin at
+/// multiples of 16 bytes, and D and E up to 128; in backward up to 64, and segments of up to 128 queries and keys. Else
+/// tiles for D and E up to 128; else naive. ContractError if the method asked for does not take the operands.
 template <class T>
 AttentionMethod attention_method(const AttentionShape& shape, const AttentionForward<T>& operands);
 template <class T>

@@ -21,9 +21,9 @@ struct Query {
       : problem(problem_),
         work(work_),
         i(i_),
-        q(row_of(operands.q, problem, work.pair, work.segment.first_query + i)),
-        k(row_of(operands.k, problem, work.pair, work.segment.first_key)),
-        v(row_of(operands.v, problem, work.pair, work.segment.first_key)),
+        q(row_of(operands.q, work, work.segment.first_query + i)),
+        k(row_of(operands.k, work, work.segment.first_key)),
+        v(row_of(operands.v, work, work.segment.first_key)),
         key_stride(operands.k.row_stride),
         value_stride(operands.v.row_stride) {}
 
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(threads)
     forward_kernel(const __grid_constant__ Problem<Arithmetic<T>> problem,
                    const __grid_constant__ AttentionForward<T> operands, const __grid_constant__ Segments segments) {
   using A = Arithmetic<T>;
-  const Work work = work_of_block(segments);
+  const Work work = work_of_block(problem, segments);
   const Query<T> query(operands, problem, work, work.tile);
   A peak = -std::numeric_limits<A>::infinity();
 #pragma unroll 1
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll 1
   for (int j = 0; j < query.seen(); ++j) sum += functions::exp(query.score(j) - peak);
   const int t = work.segment.first_query + query.i;
-  T* out = row_of(operands.out, problem, work.pair, t);
+  T* out = row_of(operands.out, work, t);
   for (int e = threadIdx.x; e < problem.value_width; e += threads) {
     A mean = 0;
 #pragma unroll 1
@@ -82,7 +82,7 @@ struct QueryWithGradient : Query<T> {
 
   __device__ QueryWithGradient(const AttentionBackward<T>& operands, const Problem<A>& problem, const Work& work, int i)
       : Query<T>(operands, problem, work, i),
-        g(row_of(operands.g, problem, work.pair, work.segment.first_query + i)),
+        g(row_of(operands.g, work, work.segment.first_query + i)),
         log_sum(operands.log_sums[work.pair * problem.queries + work.segment.first_query + i]) {}
 
   __device__ A weight(int j) const { return functions::exp(this->score(j) - log_sum); }
@@ -100,13 +100,13 @@ __global__ void __launch_bounds__(threads) query_gradient_kernel(const __grid_co
                                                                  const __grid_constant__ AttentionBackward<T> operands,
                                                                  const __grid_constant__ Segments segments) {
   using A = Arithmetic<T>;
-  const Work work = work_of_block(segments);
+  const Work work = work_of_block(problem, segments);
   const QueryWithGradient<T> query(operands, problem, work, work.tile);
   A dot = 0;
 #pragma unroll 1
   for (int j = 0; j < query.seen(); ++j) dot += query.weight(j) * query.weight_gradient(j);
   const int t = work.segment.first_query + query.i;
-  T* dq = row_of(operands.dq, problem, work.pair, t);
+  T* dq = row_of(operands.dq, work, t);
   for (int d = threadIdx.x; d < problem.width; d += threads) {
     A sum = 0;
 #pragma unroll 1
@@ -124,9 +124,9 @@ __global__ void __launch_bounds__(threads) key_gradient_kernel(const __grid_cons
                                                                const __grid_constant__ AttentionBackward<T> operands,
                                                                const __grid_constant__ Segments segments) {
   using A = Arithmetic<T>;
-  const Work work = work_of_block(segments);
+  const Work work = work_of_block(problem, segments);
   const int j = work.tile, first_query = problem.causal ? j : 0, t = work.segment.first_key + j;
-  T* dk = row_of(operands.dk, problem, work.pair, t);
+  T* dk = row_of(operands.dk, work, t);
   for (int d = threadIdx.x; d < problem.width; d += threads) {
     A sum = 0;
 #pragma unroll 1
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(threads) key_gradient_kernel(const __grid_cons
     }
     dk[d] = T(problem.scale * sum);
   }
-  T* dv = row_of(operands.dv, problem, work.pair, t);
+  T* dv = row_of(operands.dv, work, t);
   for (int e = threadIdx.x; e < problem.value_width; e += threads) {
     A sum = 0;
 #pragma unroll 1

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <span>
 
-#include "framework/kernels/cuda/attention.h"
+#include "framework/kernels/cuda/attention_methods.h"
 #include "framework/kernels/cuda/kernel.h"
 #include "framework/kernels/shared/scalar_math.h"
 #include "framework/random/philox.h"
@@ -72,10 +72,12 @@ void for_each_launch(std::span<const AttentionSegment> segments, std::int64_t At
 struct Work {
   Segment segment;
   int tile;
+  int batch, head;
   std::int64_t pair;  ///< b H + h
 };
 
-__device__ __forceinline__ Work work_of_block(const Segments& segments) {
+template <class A>
+__device__ __forceinline__ Work work_of_block(const Problem<A>& problem, const Segments& segments) {
   const int tile = static_cast<int>(blockIdx.x % segments.tiles);
   int low = 0, high = segments.count - 1;  // the last segment that begins at this tile or before
   while (low < high) {
@@ -88,7 +90,8 @@ __device__ __forceinline__ Work work_of_block(const Segments& segments) {
   }
   // A segment without rows has no tile: among segments that begin at one tile, the last one has it.
   const Segment segment = segments.list[low];
-  return {segment, tile - segment.first_tile, blockIdx.x / segments.tiles};
+  const int pair = static_cast<int>(blockIdx.x / segments.tiles);
+  return {segment, tile - segment.first_tile, pair / problem.heads, pair % problem.heads, pair};
 }
 
 /// Keys of the segment that its query i sees: the first ones.
@@ -103,22 +106,53 @@ __device__ __forceinline__ std::uint64_t first_word(const Problem<A>& problem, c
   return (work.pair * problem.queries + work.segment.first_query + i) * problem.word_stride;
 }
 
-/// Row t of a head.
-template <class View, class A>
-__device__ __forceinline__ auto row_of(const View& view, const Problem<A>& problem, std::int64_t pair, int t) {
-  return view.data + pair / problem.heads * view.batch_stride + pair % problem.heads * view.head_stride +
-         t * view.row_stride;
+/// Row t of the head.
+template <class View>
+__device__ __forceinline__ auto row_of(const View& view, const Work& work, int t) {
+  return view.data + work.batch * view.batch_stride + work.head * view.head_stride + t * view.row_stride;
 }
 
-template <class T>
-void naive_forward(const AttentionShape& shape, const AttentionForward<T>& operands, Stream stream);
-template <class T>
-void naive_backward(const AttentionShape& shape, const AttentionBackward<T>& operands, Stream stream);
+/// Bit i says that dropout spares word first + i of the stream, for the 32 words from there on.
+template <class A>
+__device__ __forceinline__ std::uint32_t kept_weights(const Problem<A>& problem, std::uint64_t first) {
+  const int skipped = static_cast<int>(first % 4);
+  std::uint64_t kept = 0;  // from word first - skipped on
+  const auto draw = [&](int block) {
+    const random::Philox4 four = random::philox_block(problem.seed, problem.stream, first / 4 + block);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const bool spared = !random::below(four.word[i], problem.threshold);
+      kept |= std::uint64_t{spared} << (4 * block + i);
+    }
+  };
+#pragma unroll 4
+  for (int block = 0; block < 8; ++block) draw(block);
+  if (skipped != 0) draw(8);
+  return static_cast<std::uint32_t>(kept >> skipped);
+}
 
-constexpr std::int64_t most_tile_width = 128;  ///< of the keys and of the values
-template <class T>
-void tiled_forward(const AttentionShape& shape, const AttentionForward<T>& operands, Stream stream);
-template <class T>
-void tiled_backward(const AttentionShape& shape, const AttentionBackward<T>& operands, Stream stream);
+/// Which weights of a tile (rows, columns) dropout spares, for those that are seen: bit column % 32 of
+/// words[row][column / 32]. Not touched where nothing is dropped. By all threads of the block; behind it belongs a
+/// barrier.
+template <int columns, class A>
+__device__ __forceinline__ void draw_kept(std::uint32_t* words, const Problem<A>& problem, const Work& work, int query,
+                                          int rows, int key) {
+  constexpr int row_words = columns / 32;
+  if (problem.threshold == 0) return;
+#pragma unroll 1
+  for (int index = threadIdx.x; index < rows * row_words; index += blockDim.x) {
+    const int row = index / row_words, column = index % row_words * 32;
+    if (key + column >= seen_keys(problem, work.segment, query + row)) continue;
+    words[index] =
+        kept_weights(problem, first_word(problem, work, query + row) + work.segment.first_key + key + column);
+  }
+}
+
+/// The bits of `words` from `column` on, as far as the word goes.
+template <int columns, class A>
+__device__ __forceinline__ std::uint32_t kept_from(const std::uint32_t* words, const Problem<A>& problem, int row,
+                                                   int column) {
+  return problem.threshold == 0 ? ~0u : words[row * (columns / 32) + column / 32] >> column % 32;
+}
 
 }  // namespace gradus::cuda::attention

@@ -23,22 +23,23 @@ struct Tiles {
   static constexpr int edge = edge_, width = width_;
   static constexpr int pitch = width + 1, score_pitch = edge + 1;  // odd: a column's elements lie in different banks
   static constexpr int rows = edge / thread_rows, columns = edge / thread_columns, features = width / thread_columns;
-  static constexpr int kept_pitch = edge / 4 + 1;  // groups of four words that a row of the tile can meet
 
   using Scores = A[rows][columns];  // of a thread
   using Features = A[rows][features];
 
   /// Shared memory of `operands` tiles (edge, pitch), and `scores` tiles (edge, score_pitch).
   static constexpr std::size_t shared_bytes(int operands, int scores) {
-    return (operands * edge * pitch + scores * edge * score_pitch) * sizeof(A) + edge * kept_pitch;
+    return (operands * edge * pitch + scores * edge * score_pitch) * sizeof(A) +
+           edge * (edge / 32) * sizeof(std::uint32_t);
   }
 };
 
 /// Rows first..first+count-1 of a head times `factor`; zeros behind the last row and the last feature.
 template <class Tiles, class View, class A = typename Tiles::A>
-__device__ __forceinline__ void load_rows(A* to, const View& view, const Problem<A>& problem, std::int64_t pair,
-                                          int first, int count, int width, A factor) {
-  const auto* from = row_of(view, problem, pair, first);
+__device__ __forceinline__ void load_rows(A* to, const View& view, const Work& work, int first, int count, int width,
+                                          A factor) {
+  const auto* from = row_of(view, work, first);
+#pragma unroll 4
   for (int index = threadIdx.x; index < Tiles::edge * Tiles::width; index += threads) {
     const int row = index / Tiles::width, feature = index % Tiles::width;
     to[row * Tiles::pitch + feature] =
@@ -49,9 +50,9 @@ __device__ __forceinline__ void load_rows(A* to, const View& view, const Problem
 /// A thread's part of rows first..first+count-1 of a head.
 template <class Tiles, class View, class A = typename Tiles::A>
 __device__ __forceinline__ void store_rows(const View& view, const typename Tiles::Features& from,
-                                           const A (&factors)[Tiles::rows], const Problem<A>& problem,
-                                           std::int64_t pair, int first, int count, int width) {
-  auto* to = row_of(view, problem, pair, first);
+                                           const A (&factors)[Tiles::rows], const Work& work, int first, int count,
+                                           int width) {
+  auto* to = row_of(view, work, first);
 #pragma unroll
   for (int r = 0; r < Tiles::rows; ++r) {
     const int row = own_row() + thread_rows * r;
@@ -76,6 +77,7 @@ template <int rows, int columns, class A>
 __device__ __forceinline__ void accumulate_product(A (&sums)[rows][columns], Matrix<A> a, Matrix<A> b, int inner) {
   a.data += own_row() * a.row;
   b.data += own_column() * b.column;
+#pragma unroll 2
   for (int i = 0; i < inner; ++i) {
     A of_a[rows], of_b[columns];
 #pragma unroll
@@ -109,40 +111,10 @@ __device__ __forceinline__ A largest_of_row(A value) {
   return value;
 }
 
-/// Which weights of a tile dropout spares: a bit for each, four in a byte, as Philox gives the words.
-template <class Tiles>
-class KeptWeights {
- public:
-  using A = typename Tiles::A;
-
-  __device__ KeptWeights(unsigned char* bits, const Problem<A>& problem) : bits_(bits), problem_(problem) {}
-
-  /// Queries from `query` on, keys from `key` on, counted in the segment. Behind it belongs a barrier.
-  __device__ void draw(const Work& work, int query, int rows, int key) {
-    if (problem_.threshold == 0) return;
-    const int column = work.segment.first_key + key;
-    skipped_ = column % 4;
-    for (int index = threadIdx.x; index < rows * Tiles::kept_pitch; index += threads) {
-      const int row = index / Tiles::kept_pitch, group = index % Tiles::kept_pitch;
-      const random::Philox4 words = random::philox_block(
-          problem_.seed, problem_.stream, (first_word(problem_, work, query + row) + column) / 4 + group);
-      unsigned kept = 0;
-#pragma unroll
-      for (int i = 0; i < 4; ++i) kept |= random::below(words.word[i], problem_.threshold) ? 0u : 1u << i;
-      bits_[index] = static_cast<unsigned char>(kept);
-    }
-  }
-  __device__ bool has(int row, int column) const {
-    if (problem_.threshold == 0) return true;
-    column += skipped_;
-    return bits_[row * Tiles::kept_pitch + column / 4] >> column % 4 & 1;
-  }
-
- private:
-  unsigned char* bits_;
-  const Problem<A>& problem_;
-  int skipped_ = 0;
-};
+template <class Tiles, class A = typename Tiles::A>
+__device__ __forceinline__ bool is_kept(const std::uint32_t* kept, const Problem<A>& problem, int row, int column) {
+  return kept_from<Tiles::edge>(kept, problem, row, column) & 1;
+}
 
 template <class Tiles>
 __global__ void __launch_bounds__(threads)
@@ -154,13 +126,12 @@ __global__ void __launch_bounds__(threads)
   constexpr A none = -std::numeric_limits<A>::infinity();
   A* const queries = dynamic_shared<A>();
   A *const keys = queries + edge * pitch, *const values = keys + edge * pitch, *const weights = values + edge * pitch;
-  KeptWeights<Tiles> kept(reinterpret_cast<unsigned char*>(weights + edge * score_pitch), problem);
-  const Work work = work_of_block(segments);
+  auto* const kept = reinterpret_cast<std::uint32_t*>(weights + edge * score_pitch);
+  const Work work = work_of_block(problem, segments);
   const Segment& segment = work.segment;
   const int query = work.tile * edge, rows = min(edge, segment.queries - query);
   const int visible = seen_keys(problem, segment, query + rows - 1);
-  load_rows<Tiles>(queries, operands.q, problem, work.pair, segment.first_query + query, rows, problem.width,
-                   problem.scale);
+  load_rows<Tiles>(queries, operands.q, work, segment.first_query + query, rows, problem.width, problem.scale);
   A peaks[Tiles::rows], sums[Tiles::rows];  // of the row so far; the sum only of this thread's columns
   typename Tiles::Features mixed = {};
 #pragma unroll
@@ -171,10 +142,9 @@ __global__ void __launch_bounds__(threads)
   for (int key = 0; key < visible; key += edge) {
     const int columns = min(edge, visible - key);
     __syncthreads();  // the last tiles have been used
-    load_rows<Tiles>(keys, operands.k, problem, work.pair, segment.first_key + key, columns, problem.width, A(1));
-    load_rows<Tiles>(values, operands.v, problem, work.pair, segment.first_key + key, columns, problem.value_width,
-                     A(1));
-    kept.draw(work, query, rows, key);
+    load_rows<Tiles>(keys, operands.k, work, segment.first_key + key, columns, problem.width, A(1));
+    load_rows<Tiles>(values, operands.v, work, segment.first_key + key, columns, problem.value_width, A(1));
+    draw_kept<edge>(kept, problem, work, query, rows, key);
     __syncthreads();
     typename Tiles::Scores scores = {};
     accumulate_product(scores, Matrix<A>{queries, pitch, 1}, Matrix<A>{keys, 1, pitch}, problem.width);
@@ -198,7 +168,7 @@ __global__ void __launch_bounds__(threads)
         const int column = own_column() + thread_columns * c;
         const A weight = column < seen ? functions::exp(scores[r][c] - subtracted) : A(0);
         sums[r] += weight;
-        weights[row * score_pitch + column] = row < rows && kept.has(row, column) ? weight : A(0);
+        weights[row * score_pitch + column] = row < rows && is_kept<Tiles>(kept, problem, row, column) ? weight : A(0);
       }
     }
     __syncwarp();  // a row of weights is read by the half warp that wrote it
@@ -215,8 +185,7 @@ __global__ void __launch_bounds__(threads)
           peaks[r] + functions::log(sum);
     }
   }
-  store_rows<Tiles>(operands.out, mixed, factors, problem, work.pair, segment.first_query + query, rows,
-                    problem.value_width);
+  store_rows<Tiles>(operands.out, mixed, factors, work, segment.first_query + query, rows, problem.value_width);
 }
 
 /// A thread's weights, not dropped, and dL/d weights, where a query sees the key; 0 elsewhere. queries are scaled,
@@ -225,7 +194,7 @@ template <class Tiles, class A = typename Tiles::A>
 __device__ __forceinline__ void weights_and_gradients(typename Tiles::Scores& weights,
                                                       typename Tiles::Scores& gradients, const A* queries,
                                                       const A* keys, const A* cotangents, const A* values,
-                                                      const A (&log_sums)[Tiles::rows], const KeptWeights<Tiles>& kept,
+                                                      const A (&log_sums)[Tiles::rows], const std::uint32_t* kept,
                                                       const Problem<A>& problem, const Segment& segment, int query,
                                                       int rows, int key) {
   constexpr int pitch = Tiles::pitch;
@@ -244,7 +213,7 @@ __device__ __forceinline__ void weights_and_gradients(typename Tiles::Scores& we
     for (int c = 0; c < Tiles::columns; ++c) {
       const int column = own_column() + thread_columns * c;
       weights[r][c] = column < seen ? functions::exp(weights[r][c] - log_sums[r]) : A(0);
-      gradients[r][c] = column < seen && kept.has(row, column) ? gradients[r][c] : A(0);
+      gradients[r][c] = column < seen && is_kept<Tiles>(kept, problem, row, column) ? gradients[r][c] : A(0);
     }
   }
 }
@@ -261,13 +230,13 @@ __global__ void __launch_bounds__(threads)
   A* const queries = dynamic_shared<A>();
   A *const cotangents = queries + edge * pitch, *const keys = cotangents + edge * pitch,
            *const values = keys + edge * pitch, *const score_gradients = values + edge * pitch;
-  KeptWeights<Tiles> kept(reinterpret_cast<unsigned char*>(score_gradients + edge * score_pitch), problem);
-  const Work work = work_of_block(segments);
+  auto* const kept = reinterpret_cast<std::uint32_t*>(score_gradients + edge * score_pitch);
+  const Work work = work_of_block(problem, segments);
   const Segment& segment = work.segment;
   const int query = work.tile * edge, rows = min(edge, segment.queries - query), t = segment.first_query + query;
   const int visible = seen_keys(problem, segment, query + rows - 1);
-  load_rows<Tiles>(queries, operands.q, problem, work.pair, t, rows, problem.width, problem.scale);
-  load_rows<Tiles>(cotangents, operands.g, problem, work.pair, t, rows, problem.value_width, problem.keep_scale);
+  load_rows<Tiles>(queries, operands.q, work, t, rows, problem.width, problem.scale);
+  load_rows<Tiles>(cotangents, operands.g, work, t, rows, problem.value_width, problem.keep_scale);
   A log_sums[Tiles::rows], dots[Tiles::rows];
 #pragma unroll
   for (int r = 0; r < Tiles::rows; ++r) {
@@ -279,10 +248,9 @@ __global__ void __launch_bounds__(threads)
   const auto meet = [&](int key) {
     const int columns = min(edge, visible - key);
     __syncthreads();
-    load_rows<Tiles>(keys, operands.k, problem, work.pair, segment.first_key + key, columns, problem.width, A(1));
-    load_rows<Tiles>(values, operands.v, problem, work.pair, segment.first_key + key, columns, problem.value_width,
-                     A(1));
-    kept.draw(work, query, rows, key);
+    load_rows<Tiles>(keys, operands.k, work, segment.first_key + key, columns, problem.width, A(1));
+    load_rows<Tiles>(values, operands.v, work, segment.first_key + key, columns, problem.value_width, A(1));
+    draw_kept<edge>(kept, problem, work, query, rows, key);
     __syncthreads();
     weights_and_gradients<Tiles>(weights, gradients, queries, keys, cotangents, values, log_sums, kept, problem,
                                  segment, query, rows, key);
@@ -319,7 +287,7 @@ __global__ void __launch_bounds__(threads)
   A factors[Tiles::rows];
 #pragma unroll
   for (int r = 0; r < Tiles::rows; ++r) factors[r] = problem.scale;
-  store_rows<Tiles>(operands.dq, dq, factors, problem, work.pair, t, rows, problem.width);
+  store_rows<Tiles>(operands.dq, dq, factors, work, t, rows, problem.width);
 }
 
 /// A tile of keys meets all queries that see one of them.
@@ -334,20 +302,19 @@ __global__ void __launch_bounds__(threads)
   A *const cotangents = queries + edge * pitch, *const keys = cotangents + edge * pitch,
            *const values = keys + edge * pitch, *const kept_weights = values + edge * pitch,
            *const score_gradients = kept_weights + edge * score_pitch;
-  KeptWeights<Tiles> kept(reinterpret_cast<unsigned char*>(score_gradients + edge * score_pitch), problem);
-  const Work work = work_of_block(segments);
+  auto* const kept = reinterpret_cast<std::uint32_t*>(score_gradients + edge * score_pitch);
+  const Work work = work_of_block(problem, segments);
   const Segment& segment = work.segment;
   const int key = work.tile * edge, columns = min(edge, segment.keys - key), t = segment.first_key + key;
-  load_rows<Tiles>(keys, operands.k, problem, work.pair, t, columns, problem.width, A(1));
-  load_rows<Tiles>(values, operands.v, problem, work.pair, t, columns, problem.value_width, A(1));
+  load_rows<Tiles>(keys, operands.k, work, t, columns, problem.width, A(1));
+  load_rows<Tiles>(values, operands.v, work, t, columns, problem.value_width, A(1));
   typename Tiles::Features dk = {}, dv = {};
   for (int query = problem.causal ? key : 0; query < segment.queries; query += edge) {
     const int rows = min(edge, segment.queries - query), first_row = segment.first_query + query;
     __syncthreads();  // the last tiles have been used
-    load_rows<Tiles>(queries, operands.q, problem, work.pair, first_row, rows, problem.width, problem.scale);
-    load_rows<Tiles>(cotangents, operands.g, problem, work.pair, first_row, rows, problem.value_width,
-                     problem.keep_scale);
-    kept.draw(work, query, rows, key);
+    load_rows<Tiles>(queries, operands.q, work, first_row, rows, problem.width, problem.scale);
+    load_rows<Tiles>(cotangents, operands.g, work, first_row, rows, problem.value_width, problem.keep_scale);
+    draw_kept<edge>(kept, problem, work, query, rows, key);
     A log_sums[Tiles::rows], dots[Tiles::rows];
 #pragma unroll
     for (int r = 0; r < Tiles::rows; ++r) {
@@ -365,7 +332,8 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll
       for (int c = 0; c < Tiles::columns; ++c) {
         const int row = own_row() + thread_rows * r, column = own_column() + thread_columns * c;
-        kept_weights[row * score_pitch + column] = row < rows && kept.has(row, column) ? weights[r][c] : A(0);
+        kept_weights[row * score_pitch + column] =
+            row < rows && is_kept<Tiles>(kept, problem, row, column) ? weights[r][c] : A(0);
         score_gradients[row * score_pitch + column] = weights[r][c] * (gradients[r][c] - dots[r]);
       }
     }
@@ -376,8 +344,8 @@ __global__ void __launch_bounds__(threads)
   A factors[Tiles::rows];
 #pragma unroll
   for (int r = 0; r < Tiles::rows; ++r) factors[r] = 1;
-  store_rows<Tiles>(operands.dk, dk, factors, problem, work.pair, t, columns, problem.width);
-  store_rows<Tiles>(operands.dv, dv, factors, problem, work.pair, t, columns, problem.value_width);
+  store_rows<Tiles>(operands.dk, dk, factors, work, t, columns, problem.width);
+  store_rows<Tiles>(operands.dv, dv, factors, work, t, columns, problem.value_width);
 }
 
 /// Calls body.template operator()<Tiles>() with tiles for these operands: 64 rows, or 32 where these are enough for
@@ -392,7 +360,7 @@ void with_tiles(const AttentionShape& shape, const Body& body) {
   }
   if (width <= 32) return body.template operator()<Tiles<T, 32, 32>>();
   if (width <= 64) return body.template operator()<Tiles<T, 32, 64>>();
-  body.template operator()<Tiles<T, 32, most_tile_width>>();
+  body.template operator()<Tiles<T, 32, most_tiled_width>>();
 }
 
 }  // namespace

@@ -15,6 +15,17 @@
 
 namespace gradus::cuda {
 
+/// Both rounded to bf16, as a register of the factors holds them.
+__device__ __forceinline__ std::uint32_t pack_bf16(float first, float second) {
+#if defined(__CUDACC__)
+  std::uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(second), "f"(first));
+  return packed;
+#else
+  return bfloat16(first).bits | std::uint32_t{bfloat16(second).bits} << 16;
+#endif
+}
+
 /// d (16,8) += a (16,16) b (16,8): a by rows and b by columns in bf16, d in f32.
 ///   a[0..3]   the pairs at (g, 2t), (g+8, 2t), (g, 2t+8), (g+8, 2t+8), along the row
 ///   b[0..1]   the pairs at (2t, g), (2t+8, g), down the column
