@@ -35,5 +35,5 @@ inline bool is_close(double found, double expected, double bound) {
 /// The same bits, NaN beside NaN.
 template <class T>
 bool are_same(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
