@@ -4,8 +4,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <numbers>
 #include <utility>
+
+#include "framework/kernels/shared/scalar_math.h"
 
 namespace gradus::cpu {
 
@@ -76,18 +77,8 @@ inline Lanes<double> exp_of_negative(Lanes<double> x) {
 }
 inline Lanes<float> exp_of_negative(const Lanes<float>& x) {
   const Lanes<float> clamped = x < -87.0f ? Lanes<float>{} - 87.0f : x;  // a NaN stays
-  const Lanes<float> shifted = clamped * std::numbers::log2e_v<float> + (12582912.0f + 127);
-  const Lanes<float> n = shifted - (12582912.0f + 127);
-  Lanes<float> r = clamped - n * 0.693359375f;
-  r = r - n * -2.12194440e-4f;
-  Lanes<float> p = r * (1.0f / 5040) + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  return p * reinterpret_cast<Lanes<float>>(reinterpret_cast<Lanes<std::uint32_t>>(shifted) << 23);  // times 2^n
+  const auto [mantissa, shifted] = functions::detail::exp_parts(clamped, 12582912.0f + 127);
+  return mantissa * reinterpret_cast<Lanes<float>>(reinterpret_cast<Lanes<std::uint32_t>>(shifted) << 23);  // times 2^n
 }
 
 }  // namespace gradus::cpu

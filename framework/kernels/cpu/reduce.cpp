@@ -8,22 +8,27 @@
 namespace gradus::cpu {
 namespace {
 
-/// Sixteen running sums, then their total: vectorises, and the order is fixed.
-template <class T>
-Arithmetic<T> row_sum(const T* row, std::int64_t count) {
-  using Sum = Arithmetic<T>;
+/// Sixteen running sums of term(value) over a row, then their total: vectorises, and the order is fixed.
+template <class Sum, class T, class Term>
+Sum sum_in_lanes(const T* row, std::int64_t count, const Term& term) {
   constexpr int lanes = 16;
   Sum partial[lanes] = {};
   const std::int64_t whole = count / lanes * lanes;
   for (std::int64_t i = 0; i < whole; i += lanes) {
 #pragma omp simd
-    for (int lane = 0; lane < lanes; ++lane) partial[lane] += Sum(row[i + lane]);
+    for (int lane = 0; lane < lanes; ++lane) partial[lane] += term(row[i + lane]);
   }
-  for (std::int64_t i = whole; i < count; ++i) partial[i - whole] += Sum(row[i]);
+  for (std::int64_t i = whole; i < count; ++i) partial[i - whole] += term(row[i]);
   for (int width = lanes / 2; width > 0; width /= 2) {
     for (int lane = 0; lane < width; ++lane) partial[lane] += partial[lane + width];
   }
   return partial[0];
+}
+
+template <class T>
+Arithmetic<T> row_sum(const T* row, std::int64_t count) {
+  using Sum = Arithmetic<T>;
+  return sum_in_lanes<Sum>(row, count, [](const T& value) { return Sum(value); });
 }
 
 /// Long rows in blocks, block sums added in order: the error grows with the number of blocks, not of elements.
@@ -35,30 +40,16 @@ Arithmetic<T> blocked_row_sum(const T* row, std::int64_t count) {
   return total;
 }
 
-/// Sum of term(value) over a row, in double.
-template <class T, class Term>
-double sum_of_terms(const T* row, std::int64_t count, const Term& term) {
-  constexpr int lanes = 16;
-  double lane_sums[lanes] = {};
-  const std::int64_t whole = count / lanes * lanes;
-  for (std::int64_t i = 0; i < whole; i += lanes) {
-#pragma omp simd
-    for (int lane = 0; lane < lanes; ++lane) lane_sums[lane] += term(row[i + lane]);
-  }
-  for (std::int64_t i = whole; i < count; ++i) lane_sums[i - whole] += term(row[i]);
-  return row_sum(lane_sums, lanes);
-}
-
 constexpr std::int64_t term_block = 16384;
 
-/// The same over a long row: its blocks are shared by the threads, their sums added in order.
+/// Sum of term(value) over a long row, in double: its blocks are shared by the threads, their sums added in order.
 template <class T, class Term>
 double sum_of_blocks(const T* row, std::int64_t count, const Term& term) {
   const std::int64_t blocks = (count + term_block - 1) / term_block;
   std::vector<double> partial(static_cast<std::size_t>(blocks));
   parallel_for(blocks, 4, term_block, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      partial[b] = sum_of_terms(row + b * term_block, std::min(term_block, count - b * term_block), term);
+      partial[b] = sum_in_lanes<double>(row + b * term_block, std::min(term_block, count - b * term_block), term);
     }
   });
   return blocked_row_sum(partial.data(), blocks);
@@ -184,7 +175,7 @@ std::vector<double> squared_deviations(const ReductionRows& rows) {
       return sum(values, columns, [mean](double value) { return (value - mean) * (value - mean); });
     };
     const auto shared = [](const auto&... arguments) { return sum_of_blocks(arguments...); };
-    const auto alone = [](const auto&... arguments) { return sum_of_terms(arguments...); };
+    const auto alone = [](const auto&... arguments) { return sum_in_lanes<double>(arguments...); };
     if (columns > term_block) {
       for (std::int64_t row = 0; row < rows.rows; ++row) results[row] = deviations(row, shared);
       return;

@@ -41,28 +41,43 @@ GRADUS_HOST_DEVICE inline float log(float x) {
   return x > 0.0f ? (x < infinity ? result : x) : outside;
 }
 
-/// e^x. Float: x = n ln 2 + r with |r| <= ln(2)/2, e^r by its Taylor polynomial of degree 7.
-GRADUS_HOST_DEVICE inline double exp(double x) { return std::exp(x); }
-GRADUS_HOST_DEVICE inline float exp(float x) {
-  const float clamped = x < -104.0f ? -104.0f : (x > 89.0f ? 89.0f : x);  // a NaN stays
-  const float shifted = clamped * std::numbers::log2e_v<float> + 12582912.0f;  // 1.5 * 2^23: rounds to an integer
-  const float n = shifted - 12582912.0f;
-  float r = clamped - n * 0.693359375f;  // ln 2 in two parts
+namespace detail {
+/// e^x = mantissa * 2^n, where `shifted` is n plus the offset.
+template <class Float>
+struct ExpParts {
+  Float mantissa, shifted;
+};
+
+/// Of a float or a vector of floats: x = n ln 2 + r with |r| <= ln(2)/2, e^r by its Taylor polynomial of degree 7. The
+/// offset is 1.5 * 2^23, which rounds to an integer, plus an integer of the caller's.
+template <class Float>
+GRADUS_HOST_DEVICE inline ExpParts<Float> exp_parts(const Float& x, float offset) {
+  const Float shifted = x * std::numbers::log2e_v<float> + offset;
+  const Float n = shifted - offset;
+  Float r = x - n * 0.693359375f;  // ln 2 in two parts
   r = r - n * -2.12194440e-4f;
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
+  Float p = r * (1.0f / 5040) + 1.0f / 720;
   p = p * r + 1.0f / 120;
   p = p * r + 1.0f / 24;
   p = p * r + 1.0f / 6;
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
+  return {p, shifted};
+}
+}  // namespace detail
+
+/// e^x.
+GRADUS_HOST_DEVICE inline double exp(double x) { return std::exp(x); }
+GRADUS_HOST_DEVICE inline float exp(float x) {
+  const float clamped = x < -104.0f ? -104.0f : (x > 89.0f ? 89.0f : x);  // a NaN stays
+  const auto [mantissa, shifted] = detail::exp_parts(clamped, 12582912.0f);
   // 2^n in two factors, so that results below the normal range and up to the largest float come out right.
   const std::int32_t whole = std::bit_cast<std::int32_t>(shifted) - 0x4B400000;
   const std::int32_t half = whole / 2;
   const float scale1 = std::bit_cast<float>((half + 127) << 23);
   const float scale2 = std::bit_cast<float>((whole - half + 127) << 23);
-  return p * scale1 * scale2;
+  return mantissa * scale1 * scale2;
 }
 
 GRADUS_HOST_DEVICE inline double tanh(double x) { return std::tanh(x); }
