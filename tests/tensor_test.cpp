@@ -154,3 +154,11 @@ TEST_CASE("tensors are let go") {
   }
   CHECK(live_tensor_count() == alive);
 }
+
+TEST_CASE("a place in this project is told from its root, however the compiler was given the file") {
+  CHECK(to_string(SourceLocation::current()).starts_with("tests/tensor_test.cpp:"));
+#line 7 "../../tests/tensor_test.cpp"
+  CHECK(to_string(SourceLocation::current()) == "tests/tensor_test.cpp:7");
+#line 8 "/elsewhere/tensor_test.cpp"
+  CHECK(to_string(SourceLocation::current()) == "/elsewhere/tensor_test.cpp:8");
+}

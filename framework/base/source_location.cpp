@@ -7,11 +7,10 @@
 namespace gradus {
 
 std::string to_string(const SourceLocation& where) {
-  constexpr std::string_view this_file = __FILE__;
-  constexpr std::string_view this_file_in_project = "framework/base/source_location.cpp";
-  constexpr std::string_view root = this_file.substr(0, this_file.size() - this_file_in_project.size());
+  constexpr std::string_view root = GRADUS_SOURCE_DIR "/";
   std::string_view file = where.file_name();
   if (file.starts_with(root)) file.remove_prefix(root.size());
+  while (file.starts_with("../")) file.remove_prefix(3);  // a compiler cache gives paths relative to the build folder
   return fmt::format("{}:{}", file, where.line());
 }
 
