@@ -1,6 +1,7 @@
 # GRADUS_CUDA: whether kernels are compiled for NVIDIA devices too. AUTO: where the CUDA toolkit (12 or newer) is found; ON: it
 # must be; OFF: not. The emulation of CUDA, and its tests, need only a host compiler and are always built.
-# GRADUS_CUDA_COMPILER is true afterwards if there is an nvcc; it need not be in the PATH.
+# GRADUS_CUDA_COMPILER is true afterwards if there is an nvcc; it need not be in the PATH. GRADUS_CUBLASLT is true if matrix
+# products are compiled for cuBLASLt, on devices and in the emulation; its library is loaded when they are first needed.
 set(GRADUS_CUDA AUTO CACHE STRING "Compile for CUDA devices: AUTO, ON or OFF")
 set_property(CACHE GRADUS_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT GRADUS_CUDA MATCHES "^(AUTO|ON|OFF)$")
@@ -8,10 +9,17 @@ if(NOT GRADUS_CUDA MATCHES "^(AUTO|ON|OFF)$")
 endif()
 
 set(GRADUS_CUDA_COMPILER FALSE)
+set(GRADUS_CUBLASLT FALSE)
 set(GRADUS_CUDA_NAME "off (GRADUS_CUDA=OFF)")
 if(NOT GRADUS_CUDA STREQUAL "OFF")
   set(GRADUS_CUDA_NAME "off (no toolkit found)")
   find_package(CUDAToolkit 12.0 QUIET)
+  if(CUDAToolkit_FOUND)
+    find_path(GRADUS_CUBLASLT_INCLUDE cublasLt.h PATHS ${CUDAToolkit_INCLUDE_DIRS} NO_DEFAULT_PATH)
+    if(GRADUS_CUBLASLT_INCLUDE)
+      set(GRADUS_CUBLASLT TRUE)
+    endif()
+  endif()
   if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE)
     if(NOT CMAKE_CUDA_COMPILER)
       set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE} CACHE FILEPATH "The CUDA compiler")

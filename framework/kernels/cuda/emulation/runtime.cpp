@@ -3,12 +3,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <new>
 
 #include "framework/kernels/cuda/emulation/grid.h"
 #include "framework/kernels/cuda/emulation/settings.h"
+#include "framework/kernels/cuda/emulation/stream.h"
 
 /// What waits in a stream.
 struct CUstream_st {
@@ -23,14 +23,15 @@ CUstream_st& queue_of(Stream stream) {
   return stream ? *stream : default_stream;
 }
 
-/// Runs it now, or when the stream is synchronised.
-void submit(Stream stream, std::function<void()> job) {
+}  // namespace
+
+using emulation::submit;
+
+void emulation::submit(Stream stream, std::function<void()> job) {
   auto& work = queue_of(stream).work;
   work.push_back(std::move(job));
   if (!emulation::settings().deferred) synchronize(stream);
 }
-
-}  // namespace
 
 int device_count() { return 1; }
 
