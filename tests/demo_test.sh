@@ -4,7 +4,8 @@ set -euo pipefail
 program=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$program" demo --json "$work/demo.json" --progress off
+# One thread: its matrices are small, and other tests run beside it.
+"$program" demo --threads 1 --json "$work/demo.json" --progress off
 value() { grep -o "\"$1\": [0-9.]*" "$work/demo.json" | grep -o '[0-9.]*$'; }
 majority=$(value majority_accuracy) without=$(value no_pretraining_accuracy) with=$(value pretraining_accuracy)
 awk -v m="$majority" -v n="$without" -v p="$with" 'BEGIN {
