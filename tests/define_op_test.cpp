@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "framework/gradus.h"
+#include "framework/tensor/device_memory.h"
 #include "tests/messages.h"
 
 using namespace gradus;
@@ -319,7 +321,17 @@ TEST_CASE("an op without gradients needs no backward") {
   CHECK_FALSE(apply(define_op(record), {matrix()})[0].requires_grad());
 }
 
+/// A device that has memory and no kernels.
+void install_bare_device() {
+  DeviceMemory memory;
+  memory.count = [] { return 1; };
+  memory.allocate = [](std::int64_t bytes, int) { return std::malloc(bytes); };
+  memory.release = [](void* block, int) { std::free(block); };
+  install_device_memory(Device::Kind::cuda, std::move(memory));
+}
+
 TEST_CASE("a gradient of wrong shape, dtype or device names op and input, expected and actual") {
+  install_bare_device();
   for (bool composite : {false, true}) {
     const auto giving = [&](const Tensor& gradient) {
       const std::string text = complaint([=](BackwardCall& call) { call.set_gradient(0, gradient); }, composite);
@@ -332,8 +344,8 @@ TEST_CASE("a gradient of wrong shape, dtype or device names op and input, expect
     CHECK(giving(zeros({1, 4}, DType::f64)) == prefix + "of shape (1,4), the input has (3,4)");
     CHECK(giving(zeros({3, 4})) == prefix + "of dtype f32, the input has f64");
     CHECK(giving(zeros({3, 4}, DType::i64)) == prefix + "of dtype i64, the input has f64");
-    const Device elsewhere{.index = 1};
-    CHECK(giving(Tensor::empty({3, 4}, DType::f64, elsewhere)) == prefix + "on cpu:1, the input is on cpu");
+    const Device elsewhere{Device::Kind::cuda, 0};
+    CHECK(giving(Tensor::empty({3, 4}, DType::f64, elsewhere)) == prefix + "on cuda:0, the input is on cpu");
     CHECK(giving(zeros({2, 3, 4}, DType::f64)) == "no error");  // the broadcast shape: summed back
     CHECK(giving(Tensor()) == "no error");                      // zero
   }

@@ -146,7 +146,7 @@ TEST_CASE("sums over any axes equal plain loops") {
   const std::vector<double> values = x.to_vector<double>();
   for (int mask = 0; mask < 8; ++mask) {
     const std::vector<bool> reduced = {(mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0};
-    const Tensor sum = cpu::sum(x, reduced);
+    const Tensor sum = cpu::sum(x, reduced, DType::f64);
     const Shape strides = contiguous_strides(sum.shape());
     std::vector<double> expected(sum.numel(), 0.0);
     for (std::int64_t i = 0; i < x.numel(); ++i) {

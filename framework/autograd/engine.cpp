@@ -7,9 +7,7 @@
 
 #include "framework/autograd/accumulator.h"
 #include "framework/autograd/autograd.h"
-#include "framework/kernels/cpu/copy.h"
-#include "framework/kernels/cpu/elementwise.h"
-#include "framework/kernels/cpu/reduce.h"
+#include "framework/kernels/elements.h"
 #include "framework/tensor/creation.h"
 
 namespace gradus {
@@ -17,21 +15,14 @@ namespace {
 
 EngineOps engine_ops{};
 
-template <class T>
-constexpr auto plus = [](T x, T y) { return T(Arithmetic<T>(x) + Arithmetic<T>(y)); };
-
 Tensor add(const Tensor& a, const Tensor& b, bool create_graph) {
   if (create_graph) return engine_ops.add(a, b);
   const Tensor out = Tensor::empty(a.shape(), a.dtype(), a.device());
-  visit_floating_dtype(a.dtype(),
-                       [&]<class T>() { cpu::map_elements<T>(out, plus<T>, cpu::Operand<T>{a}, cpu::Operand<T>{b}); });
+  elements::add(out, a, b);
   return out;
 }
 
-void add_in_place(const Tensor& to, const Tensor& from) {
-  visit_floating_dtype(
-      to.dtype(), [&]<class T>() { cpu::map_elements<T>(to, plus<T>, cpu::Operand<T>{to}, cpu::Operand<T>{from}); });
-}
+void add_in_place(const Tensor& to, const Tensor& from) { elements::add(to, to, from); }
 
 /// sum += term. In place where `sum` belongs to the engine alone.
 void accumulate(Tensor& sum, Tensor term, bool create_graph) {
@@ -63,12 +54,12 @@ Tensor fit_to_input(const Node& node, std::size_t i, const Tensor& gradient, boo
   if (!broadcast_shapes(gradient.shape(), input.shape, broadcast) || !(broadcast == gradient.shape())) {
     refuse(fmt::format("of shape {}", to_string(gradient.shape())), fmt::format("has {}", to_string(input.shape)));
   }
-  return create_graph ? engine_ops.sum_to_shape(gradient, input.shape) : cpu::sum_to_shape(gradient, input.shape);
+  return create_graph ? engine_ops.sum_to_shape(gradient, input.shape) : elements::sum_to_shape(gradient, input.shape);
 }
 
 void check_finite(const Node& node, const Tensors& cotangents, const Tensors& gradients) {
   for (std::size_t i = 0; i < gradients.size(); ++i) {
-    if (!gradients[i].defined() || cpu::all_finite(gradients[i])) continue;
+    if (!gradients[i].defined() || elements::all_finite(gradients[i])) continue;
     std::string upstream;
     for (const Tensor& cotangent : cotangents) {
       if (cotangent.defined()) upstream += (upstream.empty() ? "" : ", ") + describe_range(cotangent);
@@ -232,7 +223,7 @@ void Accumulator::accumulate(Tensor gradient, bool create_graph) const {
   if (!stored) {
     // A buffer that others can see, or that is a view, must not become the leaf's own.
     const bool own = create_graph || (gradient.is_uniquely_owned() && gradient.is_contiguous());
-    stored = std::make_shared<Tensor>(own ? std::move(gradient) : cpu::clone(gradient));
+    stored = std::make_shared<Tensor>(own ? std::move(gradient) : elements::clone(gradient));
   } else if (!create_graph && stored->is_leaf() && stored->is_contiguous()) {
     stored->storage().note_write(SourceLocation::current());
     add_in_place(*stored, gradient);

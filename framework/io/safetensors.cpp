@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
 #include "framework/io/files.h"
-#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/elements.h"
 
 namespace gradus::io {
 namespace {
@@ -204,7 +203,7 @@ void write_safetensors(const std::string& path, const SafetensorsFile& file) {
   }
   for (const auto& [name, tensor] : file.tensors) {
     if (header.contains(name)) fail("two tensors are named '{}'", name);
-    const Tensor packed = cpu::contiguous(tensor);
+    const Tensor packed = elements::contiguous(on_device(tensor, {}));
     const std::size_t begin = data.size();
     data.append(static_cast<const char*>(packed.bytes()), byte_count(packed));
     const auto dtype = std::find_if(dtype_names().begin(), dtype_names().end(), [&](const auto& pair) { return pair.first == packed.dtype(); });

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "framework/autograd/recompute.h"
-#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/elements.h"
 
 namespace gradus::nn {
 
@@ -87,7 +87,7 @@ void load_parameters(const Module& module, const NamedTensors& values, const std
   if (!trouble.empty()) fail<DataError>("{}: the weights do not fit the model{}", origin, trouble);
   for (const auto& [parameter, value] : copies) {
     parameter.storage().note_write(SourceLocation::current());
-    cpu::copy(parameter, value);
+    elements::copy(parameter, value);
   }
 }
 

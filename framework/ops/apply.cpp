@@ -1,10 +1,10 @@
 #include <algorithm>
 
 #include "framework/autograd/autograd.h"
-#include "framework/kernels/cpu/copy.h"
-#include "framework/kernels/cpu/reduce.h"
-#include "framework/ops/op_spec.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/decisions.h"
+#include "framework/ops/device_kernels.h"
+#include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 
@@ -34,7 +34,7 @@ bool has_bf16(const Tensors& tensors) {
 Tensors converted(const Tensors& tensors, DType from, DType to) {
   Tensors result = tensors;
   for (Tensor& tensor : result) {
-    if (tensor.defined() && tensor.dtype() == from) tensor = cpu::contiguous(tensor, to);
+    if (tensor.defined() && tensor.dtype() == from) tensor = elements::contiguous(tensor, to);
   }
   return result;
 }
@@ -46,7 +46,7 @@ Tensor read_as_f32(const Tensor& tensor, bool in_f32) {
 
 void check_outputs_finite(const OpCall& call, const Tensors& outputs) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (cpu::all_finite(outputs[i])) continue;
+    if (elements::all_finite(outputs[i])) continue;
     std::string inputs;
     for (std::size_t k = 0; k < call.inputs().size(); ++k) {
       if (!call.has_input(k)) continue;
@@ -79,6 +79,13 @@ bool OpSpec::is_differentiable() const {
 
 OpCall::OpCall(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceLocation where)
     : spec_(&spec), inputs_(std::move(inputs)), attributes_(std::move(attributes)), where_(where) {}
+
+Device OpCall::device() const {
+  for (const Tensor& input : inputs_) {
+    if (input.defined()) return input.device();
+  }
+  return {};
+}
 
 std::string OpCall::input_name(std::size_t i) const {
   const InputSpec& input = input_spec_of(*spec_, i);
@@ -139,7 +146,7 @@ void ForwardCall::check_output(std::size_t i) const {
 
 const Tensor& ForwardCall::output(std::size_t i) {
   check_output(i);
-  if (!outputs_[i].defined()) outputs_[i] = Tensor::empty(promised_[i].shape, promised_[i].dtype);
+  if (!outputs_[i].defined()) outputs_[i] = Tensor::empty(promised_[i].shape, promised_[i].dtype, device());
   return outputs_[i];
 }
 
@@ -192,6 +199,9 @@ OpCall make_call(const OpSpec& spec, Tensors inputs, Attributes attributes, Sour
       fail("[{}] input '{}' is undefined at {}", spec.name, call.input_name(i), to_string(where));
     }
   }
+  for (const Tensor& input : call.inputs()) {
+    if (input.defined() && input.device() != call.device()) call.fail("inputs are on different devices");
+  }
   return call;
 }
 
@@ -215,15 +225,16 @@ Tensors apply(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceL
   if (spec.mutates.empty() && promised.size() != spec.outputs.size()) {
     call.fail("infer promised {} outputs, the record names {}", promised.size(), spec.outputs.size());
   }
-  const bool in_f32 = has_bf16(call.inputs()) && !spec.cpu.bf16 && !spec.is_view;
+  const DeviceKernels& kernels = kernels_of(spec, call.device());
+  const bool in_f32 = has_bf16(call.inputs()) && !kernels.bf16 && !spec.is_view;
   if (in_f32 && !spec.mutates.empty()) call.fail("bf16 tensors are not updated in place: keep what is updated in f32");
   const OpCall run =
       in_f32 ? OpCall(spec, converted(call.inputs(), DType::bf16, DType::f32), call.attributes(), where) : call;
   ForwardCall forward(run, in_f32 ? spec.infer(run) : promised, record);
-  spec.cpu.forward(forward);
+  kernels.forward(forward);
   Tensors outputs = forward.take_outputs();
   for (std::size_t i = 0; in_f32 && i < outputs.size(); ++i)
-    outputs[i] = cpu::contiguous(outputs[i], promised[i].dtype);
+    outputs[i] = elements::contiguous(outputs[i], promised[i].dtype);
   for (std::size_t i : mutated_inputs(call)) call.input(i).storage().note_write(where);
   if (anomaly_enabled()) check_outputs_finite(call, outputs);
   if (decisions_wanted() && spec.decisions) note_decisions(spec.decisions(call));
@@ -245,7 +256,7 @@ Tensors apply_reference(const OpSpec& spec, Tensors inputs, Attributes attribute
 // --- OpNode ---------------------------------------------------------------------------------------------------------
 
 OpNode::OpNode(const OpCall& call, const Tensors& outputs, Tensors saved)
-    : Node(call.spec().name, call.where()), spec_(call.spec()), attributes_(call.attributes()) {
+    : Node(call.spec().name, call.where()), spec_(call.spec()), attributes_(call.attributes()), device_(call.device()) {
   static const bool installed = [] {
     install_engine_ops({[](const Tensor& a, const Tensor& b) { return gradus::add(a, b); },
                         [](const Tensor& tensor, const Shape& shape) { return gradus::sum_to_shape(tensor, shape); }});
@@ -291,10 +302,11 @@ Tensor OpNode::unpack_input(std::size_t i) {
 
 Tensors OpNode::backward(const Tensors& cotangents, const std::vector<bool>& needs) {
   // A graph of the backward is built in f32: that is what references and composites are written for.
-  const bool native = spec_.is_view || (spec_.cpu.bf16 && spec_.cpu.backward && !grad_enabled());
+  const DeviceKernels& kernels = kernels_of(spec_, device_);
+  const bool native = spec_.is_view || (kernels.bf16 && kernels.backward && !grad_enabled());
   BackwardCall call(*this, cotangents, needs, has_bf16_input() && !native);
-  if (!grad_enabled() && spec_.cpu.backward) {
-    spec_.cpu.backward(call);
+  if (!grad_enabled() && kernels.backward) {
+    kernels.backward(call);
   } else if (spec_.backward_composite) {
     spec_.backward_composite(call);
   } else {
@@ -409,7 +421,7 @@ Tensor BackwardCall::cotangent(std::size_t i) const {
     fail("[{}] backward asks for the cotangent of output {}, the op has {}", node_.name, i, node_.outputs_.size());
   }
   if (i < cotangents_.size() && cotangents_[i].defined()) return read_as_f32(cotangents_[i], in_f32_);
-  return read_as_f32(zeros(node_.outputs_[i].shape, node_.outputs_[i].dtype), in_f32_);
+  return read_as_f32(on_device(zeros(node_.outputs_[i].shape, node_.outputs_[i].dtype), node_.device_), in_f32_);
 }
 
 }  // namespace gradus

@@ -5,6 +5,7 @@
 
 #include "framework/kernels/cpu/elementwise.h"
 #include "framework/kernels/shared/dual.h"
+#include "framework/kernels/shared/scalar_functions.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/decisions.h"
 #include "framework/ops/op_spec.h"
@@ -25,7 +26,7 @@ Shape broadcast_shape(const OpCall& call) {
 /// Values of x repeated to `shape`; zeros for an undefined tensor.
 std::vector<double> expanded(const Tensor& x, const Shape& shape) {
   if (!x.defined()) return std::vector<double>(shape.numel(), 0.0);
-  return x.window(shape, cpu::broadcast_strides(x, shape), x.offset()).to_vector<double>();
+  return x.window(shape, broadcast_strides(x, shape), x.offset()).to_vector<double>();
 }
 
 /// What every two-operand record has in common; `function` is the op on two numbers of one type.
@@ -121,13 +122,8 @@ Tensor draw_half(SampleMaker& make, const Shape& shape) {
 /// Backward of maximum and minimum: 1 for the winner, 1/2 each at a tie.
 void choose_backward(BackwardCall& call, bool larger) {
   const Tensor a = call.input(0).detach(), b = call.input(1).detach(), g = call.cotangent();
-  Shape shape;
-  broadcast_shapes(a.shape(), b.shape(), shape);
-  const Tensor share = Tensor::empty(shape, g.dtype());  // of a
-  visit_compute_dtype(g.dtype(), [&]<class T>() {
-    cpu::map_elements<T>(share, [larger](T x, T y) { return x == y ? T(0.5) : T((x > y) == larger); },
-                         cpu::Operand<T>{a}, cpu::Operand<T>{b});
-  });
+  const Tensor wins = cast(larger ? greater(a, b) : less(a, b), g.dtype());
+  const Tensor share = where(equal(a, b), scalar(0.5, g.dtype(), g.device()), wins);  // of a
   if (call.needs(0)) call.set_gradient(0, g * share);
   if (call.needs(1)) call.set_gradient(1, g * (1.0 - share));
 }
@@ -154,7 +150,7 @@ const OpSpec& add_op() {
     };
     spec.backward_composite = spec.cpu.backward;
     spec.samples = broadcast_samples(draw_normal, draw_normal);
-    return binary_op(std::move(spec), [](auto a, auto b) { return a + b; });
+    return binary_op(std::move(spec), functions::Add{});
   }();
   return op;
 }
@@ -172,7 +168,7 @@ const OpSpec& sub_op() {
       if (call.needs(1)) call.set_gradient(1, neg(call.cotangent()));
     };
     spec.samples = broadcast_samples(draw_normal, draw_normal);
-    return binary_op(std::move(spec), [](auto a, auto b) { return a - b; });
+    return binary_op(std::move(spec), functions::Subtract{});
   }();
   return op;
 }
@@ -192,7 +188,7 @@ const OpSpec& mul_op() {
       if (call.needs(1)) call.set_gradient(1, g * call.input(0));
     };
     spec.samples = broadcast_samples(draw_normal, draw_normal);
-    return binary_op(std::move(spec), [](auto a, auto b) { return a * b; });
+    return binary_op(std::move(spec), functions::Multiply{});
   }();
   return op;
 }
@@ -212,7 +208,7 @@ const OpSpec& div_op() {
       if (call.needs(1)) call.set_gradient(1, neg(ga * call.input(0) / b));
     };
     spec.samples = broadcast_samples(draw_normal, draw_divisor);
-    return binary_op(std::move(spec), [](auto a, auto b) { return a / b; });
+    return binary_op(std::move(spec), functions::Divide{});
   }();
   return op;
 }
@@ -230,7 +226,7 @@ const OpSpec& maximum_op() {
     spec.saves = {.inputs = {0, 1}};
     spec.backward_composite = [](BackwardCall& call) { choose_backward(call, true); };
     spec.samples = broadcast_samples(draw_whole, draw_half);
-    return binary_op(std::move(spec), [](auto a, auto b) { return a != a || a > b ? a : b; });
+    return binary_op(std::move(spec), functions::Maximum{});
   }();
   return op;
 }
@@ -248,7 +244,7 @@ const OpSpec& minimum_op() {
     spec.saves = {.inputs = {0, 1}};
     spec.backward_composite = [](BackwardCall& call) { choose_backward(call, false); };
     spec.samples = broadcast_samples(draw_whole, draw_half);
-    return binary_op(std::move(spec), [](auto a, auto b) { return a != a || a < b ? a : b; });
+    return binary_op(std::move(spec), functions::Minimum{});
   }();
   return op;
 }

@@ -21,14 +21,30 @@ inline Tensor operator+(const Tensor& a, Located b) { return add(a, b.tensor, b.
 inline Tensor operator-(const Tensor& a, Located b) { return sub(a, b.tensor, b.where); }
 inline Tensor operator*(const Tensor& a, Located b) { return mul(a, b.tensor, b.where); }
 inline Tensor operator/(const Tensor& a, Located b) { return div(a, b.tensor, b.where); }
-inline Tensor operator+(const Tensor& a, LocatedNumber b) { return add(a, scalar(b.number, a.dtype()), b.where); }
-inline Tensor operator-(const Tensor& a, LocatedNumber b) { return sub(a, scalar(b.number, a.dtype()), b.where); }
-inline Tensor operator*(const Tensor& a, LocatedNumber b) { return mul(a, scalar(b.number, a.dtype()), b.where); }
-inline Tensor operator/(const Tensor& a, LocatedNumber b) { return div(a, scalar(b.number, a.dtype()), b.where); }
-inline Tensor operator+(double a, Located b) { return add(scalar(a, b.tensor.dtype()), b.tensor, b.where); }
-inline Tensor operator-(double a, Located b) { return sub(scalar(a, b.tensor.dtype()), b.tensor, b.where); }
-inline Tensor operator*(double a, Located b) { return mul(scalar(a, b.tensor.dtype()), b.tensor, b.where); }
-inline Tensor operator/(double a, Located b) { return div(scalar(a, b.tensor.dtype()), b.tensor, b.where); }
+inline Tensor operator+(const Tensor& a, LocatedNumber b) {
+  return add(a, scalar(b.number, a.dtype(), a.device()), b.where);
+}
+inline Tensor operator-(const Tensor& a, LocatedNumber b) {
+  return sub(a, scalar(b.number, a.dtype(), a.device()), b.where);
+}
+inline Tensor operator*(const Tensor& a, LocatedNumber b) {
+  return mul(a, scalar(b.number, a.dtype(), a.device()), b.where);
+}
+inline Tensor operator/(const Tensor& a, LocatedNumber b) {
+  return div(a, scalar(b.number, a.dtype(), a.device()), b.where);
+}
+inline Tensor operator+(double a, Located b) {
+  return add(scalar(a, b.tensor.dtype(), b.tensor.device()), b.tensor, b.where);
+}
+inline Tensor operator-(double a, Located b) {
+  return sub(scalar(a, b.tensor.dtype(), b.tensor.device()), b.tensor, b.where);
+}
+inline Tensor operator*(double a, Located b) {
+  return mul(scalar(a, b.tensor.dtype(), b.tensor.device()), b.tensor, b.where);
+}
+inline Tensor operator/(double a, Located b) {
+  return div(scalar(a, b.tensor.dtype(), b.tensor.device()), b.tensor, b.where);
+}
 
 const OpSpec& add_op();
 const OpSpec& sub_op();

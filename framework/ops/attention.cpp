@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "framework/kernels/cpu/attention.h"
-#include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/random_words.h"
+#include "framework/ops/attention_layout.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -14,54 +14,6 @@ namespace gradus {
 namespace {
 
 constexpr double inf = std::numeric_limits<double>::infinity();
-
-double score_scale(const Attributes& attributes, const Shape& q) {
-  const double scale = attributes.number("scale");
-  return scale != 0 ? scale : 1 / std::sqrt(double(q.back()));
-}
-
-AttentionShape attention_shape(const Shape& q, const Shape& k, const Shape& v, const Attributes& attributes) {
-  std::vector<AttentionSegment> segments;
-  std::int64_t start = 0;
-  for (const std::int64_t length : attributes.integers("lengths")) {
-    segments.push_back({start, length, start, length});
-    start += length;
-  }
-  if (segments.empty()) segments.push_back({0, q[2], 0, k[2]});
-  return {.batches = q[0],
-          .heads = q[1],
-          .queries = q[2],
-          .keys = k[2],
-          .width = q[3],
-          .value_width = v[3],
-          .causal = attributes.flag("causal"),
-          .scale = score_scale(attributes, q),
-          .dropout = attributes.number("dropout"),
-          .seed = static_cast<std::uint64_t>(attributes.integer("seed")),
-          .stream = static_cast<std::uint64_t>(attributes.integer("stream")),
-          .segments = std::move(segments)};
-}
-
-/// An uninitialised (B,H,T,D) whose memory runs (B,T,H,D).
-Tensor heads_inside(const Shape& shape, DType dtype) {
-  const Tensor packed = Tensor::empty({shape[0], shape[2], shape[1], shape[3]}, dtype);
-  const Shape& s = packed.strides();
-  return packed.window(shape, {s[0], s[2], s[1], s[3]}, 0);
-}
-
-/// The kernels take rows whose D elements lie together.
-Tensor with_packed_rows(const Tensor& x) {
-  return x.strides()[3] == 1 && x.strides()[2] >= x.shape()[3] ? x : cpu::clone(x);
-}
-
-template <class T>
-HeadView<T> view(const Tensor& x) {
-  return {x.data<T>(), x.strides()[0], x.strides()[1], x.strides()[2]};
-}
-template <class T>
-MutableHeadView<T> mutable_view(const Tensor& x) {
-  return {x.fresh_data<T>(), x.strides()[0], x.strides()[1], x.strides()[2]};
-}
 
 }  // namespace
 
@@ -124,7 +76,7 @@ const OpSpec& attention_op() {
             std::fill_n(mask.begin() + (segment.first_query + i) * s.keys + segment.first_key, seen, 0.0);
           }
         }
-        scores = scores + from_values({s.queries, s.keys}, mask, q.dtype());
+        scores = scores + on_device(from_values({s.queries, s.keys}, mask, q.dtype()), q.device());
       }
       Tensor weights = softmax(scores);
       if (s.dropout > 0) {
@@ -135,7 +87,7 @@ const OpSpec& attention_op() {
             factors[row * s.keys + j] = word < random::dropout_threshold(s.dropout) ? 0 : 1 / (1 - s.dropout);
           }
         }
-        weights = weights * from_values(weights.shape(), factors, weights.dtype());
+        weights = weights * on_device(from_values(weights.shape(), factors, weights.dtype()), q.device());
       }
       return {matmul(weights, v)};
     };
@@ -144,7 +96,7 @@ const OpSpec& attention_op() {
     spec.cpu.forward = [](ForwardCall& call) {
       const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)), v = with_packed_rows(call.input(2));
       const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
-      const Tensor out = heads_inside(call.promised()[0].shape, q.dtype());
+      const Tensor out = heads_inside(call.promised()[0].shape, q);
       visit_floating_dtype(q.dtype(), [&]<class T>() {
         const Tensor log_sums = Tensor::empty({s.batches, s.heads, s.queries}, dtype_of<Arithmetic<T>>);
         cpu::attention_forward<T>(s, view<T>(q), view<T>(k), view<T>(v), mutable_view<T>(out),
@@ -157,7 +109,7 @@ const OpSpec& attention_op() {
       const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)), v = with_packed_rows(call.input(2));
       const Tensor g = with_packed_rows(call.cotangent());
       const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
-      const Tensor dq = heads_inside(q.shape(), q.dtype()), dk = heads_inside(k.shape(), q.dtype()), dv = heads_inside(v.shape(), q.dtype());
+      const Tensor dq = heads_inside(q.shape(), q), dk = heads_inside(k.shape(), q), dv = heads_inside(v.shape(), q);
       visit_floating_dtype(q.dtype(), [&]<class T>() {
         cpu::attention_backward<T>(s, view<T>(q), view<T>(k), view<T>(v), call.saved(0).data<Arithmetic<T>>(),
                                    view<T>(g), mutable_view<T>(dq), mutable_view<T>(dk), mutable_view<T>(dv));

@@ -1,6 +1,6 @@
 #include "framework/ops/copies.h"
 
-#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/moved_elements.h"
 #include "framework/ops/op_spec.h"
@@ -21,7 +21,8 @@ const OpSpec& clone_op() {
       return {from_values(call.input(0).shape(), call.input(0).to_vector<double>(), call.input(0).dtype())};
     };
     spec.cpu.bf16 = true;
-    spec.cpu.forward = [](ForwardCall& call) { cpu::copy(call.output(0), call.input(0)); };
+    spec.serves_every_device = true;
+    spec.cpu.forward = [](ForwardCall& call) { elements::copy(call.output(0), call.input(0)); };
     spec.backward_composite = [](BackwardCall& call) { call.set_gradient(0, call.cotangent()); };
     spec.samples = [](SampleMaker& make) -> std::vector<Sample> { return {{"matrix", {make.normal({3, 5})}, {}}}; };
     spec.edge_samples = [](SampleMaker& make) { return special_values_sample(make, {}); };
@@ -50,7 +51,8 @@ const OpSpec& cast_op() {
                           dtype_from_string(call.attributes().text("dtype")))};
     };
     spec.cpu.bf16 = true;
-    spec.cpu.forward = [](ForwardCall& call) { cpu::copy(call.output(0), call.input(0)); };
+    spec.serves_every_device = true;
+    spec.cpu.forward = [](ForwardCall& call) { elements::copy(call.output(0), call.input(0)); };
     spec.backward_composite = [](BackwardCall& call) {
       call.set_gradient(0, cast(call.cotangent(), call.input_spec(0).dtype));
     };

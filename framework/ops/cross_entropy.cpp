@@ -5,6 +5,7 @@
 
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/elements.h"
 #include "framework/kernels/shared/scalar_math.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
@@ -58,18 +59,17 @@ const OpSpec& cross_entropy_op() {
       call.require_rank(1, 1);
       const std::int64_t rows = call.input(0).shape()[0], classes = call.input(0).shape()[1], ignored = call.integer("ignore_index");
       if (call.input(1).shape()[0] != rows) call.fail("{} rows of logits but {} targets", rows, call.input(1).shape()[0]);
-      const std::vector<std::int64_t> targets = call.input(1).to_vector<std::int64_t>();
-      for (std::int64_t i = 0; i < rows; ++i) {
-        if (targets[i] != ignored && (targets[i] < 0 || targets[i] >= classes)) {
-          call.fail("target {} of row {} is outside 0..{}", targets[i], i, classes - 1);
-        }
+      const std::int64_t row = elements::first_outside(call.input(1), classes, ignored);
+      if (row >= 0) {
+        const std::int64_t target = call.input(1).to_vector<std::int64_t>()[static_cast<std::size_t>(row)];
+        call.fail("target {} of row {} is outside 0..{}", target, row, classes - 1);
       }
       return {{{}, loss_dtype(call.input(0))}};
     };
     spec.reference = [](const OpCall& call) -> Tensors {
       const std::vector<std::int64_t> targets = call.input(1).to_vector<std::int64_t>();
       const Tensor log_probabilities = log_softmax(call.input(0));
-      Tensor total = zeros({1, 1}, call.input(0).dtype());
+      Tensor total = zeros({1, 1}, call.input(0).dtype(), call.device());
       for (std::int64_t i = 0; i < static_cast<std::int64_t>(targets.size()); ++i) {
         if (targets[i] == call.integer("ignore_index")) continue;
         total = total - slice(slice(log_probabilities, 0, i, i + 1), 1, targets[i], targets[i] + 1);

@@ -107,23 +107,12 @@ const OpSpec& max_op() {
         T* out = call.output(0).fresh_data<T>();
         for (std::int64_t row = 0; row < rows.rows; ++row) out[row] = matrix[row * rows.columns + index[row]];
       });
-      call.save(with_shape(indices, r.kept_shape));
     };
+    spec.saves = {.inputs = {0}};
     spec.backward_composite = [](BackwardCall& call) {
-      const TensorSpec& x = call.input_spec(0);
-      const int along = normalize_axis(call.integer("axis"), x.shape.rank());
-      const std::vector<std::int64_t> index = call.saved(0).to_vector<std::int64_t>();
-      const Tensor winners = zeros(x.shape, x.dtype);  // 1 at each winner
-      std::int64_t inner = 1;
-      for (int axis = along + 1; axis < x.shape.rank(); ++axis) inner *= x.shape[axis];
-      visit_compute_dtype(x.dtype, [&]<class T>() {
-        T* mark = winners.fresh_data<T>();
-        for (std::size_t i = 0; i < index.size(); ++i) {
-          const std::int64_t outer = i / inner, column = i % inner;
-          mark[(outer * x.shape[along] + index[i]) * inner + column] = T(1);
-        }
-      });
-      call.set_gradient(0, with_kept_axes(call, call.cotangent()) * winners);
+      const std::int64_t axis = call.integer("axis");
+      const Tensor winners = argmax(call.input(0), axis, true), g = with_kept_axes(call, call.cotangent());
+      call.set_gradient(0, scatter_add(g, axis, winners, call.input_spec(0).shape));
     };
     spec.samples = one_axis_samples;
     spec.edge_samples = one_axis_edge_samples;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "framework/kernels/cpu/indexed.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -17,7 +18,7 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 void require_indices(const OpCall& call, std::size_t i, std::int64_t size) {
   call.require_dtype(i, DType::i64);
-  const std::int64_t position = cpu::first_outside(call.input(i), size);
+  const std::int64_t position = elements::first_outside(call.input(i), size);
   if (position < 0) return;
   const std::int64_t index = call.input(i).to_vector<std::int64_t>()[static_cast<std::size_t>(position)];
   call.fail("{} {} at position {} is outside 0..{}", call.input_name(i), index, position, size - 1);
@@ -240,7 +241,7 @@ const OpSpec& index_select_op() {
       const std::int64_t count = front.shape()[0];
       const Tensor rows = reshape(front, {count, count == 0 ? 0 : front.numel() / count});
       if (count == 0) {
-        call.set_gradient(0, zeros(shape, front.dtype()));
+        call.set_gradient(0, zeros(shape, front.dtype(), front.device()));
         return;
       }
       call.set_gradient(0, transpose(reshape(embedding_add(rows, call.input(1), size), rest), 0, axis));

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -114,12 +114,13 @@ const OpSpec& concat_op() {
       const Shape shape = concat_shape(call);
       return {reference_join(call, shape, normalize_axis(call.integer("axis"), shape.rank()))};
     };
+    spec.serves_every_device = true;
     spec.cpu.forward = [](ForwardCall& call) {
       const Tensor& out = call.output(0);
       const int axis = normalize_axis(call.integer("axis"), out.rank());
       std::int64_t start = 0;
       for (const Tensor& tensor : call.inputs()) {
-        cpu::copy(part(out, axis, start, tensor.shape()[axis]), tensor);
+        elements::copy(part(out, axis, start, tensor.shape()[axis]), tensor);
         start += tensor.shape()[axis];
       }
     };
@@ -171,6 +172,7 @@ const OpSpec& stack_op() {
       const Shape shape = stack_shape(call);
       return {reference_join(call, shape, normalize_axis(call.integer("axis"), shape.rank()))};
     };
+    spec.serves_every_device = true;
     spec.cpu.forward = [](ForwardCall& call) {
       const Tensor& out = call.output(0);
       const int axis = normalize_axis(call.integer("axis"), out.rank());
@@ -181,7 +183,8 @@ const OpSpec& stack_op() {
           shape.push_back(out.shape()[i]);
           strides.push_back(out.strides()[i]);
         }
-        if (call.input(k).numel() > 0) cpu::copy(out.window(shape, strides, out.strides()[axis] * k), call.input(k));
+        if (call.input(k).numel() > 0)
+          elements::copy(out.window(shape, strides, out.strides()[axis] * k), call.input(k));
       }
     };
     spec.backward_composite = [](BackwardCall& call) {
@@ -240,13 +243,15 @@ const OpSpec& repeat_op() {
       }
       return {from_values(shape, to, call.input(0).dtype())};
     };
+    spec.serves_every_device = true;
     spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor x = cpu::contiguous(call.input(0));
+      const Tensor x = elements::contiguous(call.input(0));
       if (x.rank() > max_rank / 2) call.fail("at most {} axes can be repeated", max_rank / 2);
       Shape single, tiled;
       split_axes(x.shape(), call.attributes().integers("repeats"), single, tiled);
       const Tensor& out = call.output(0);
-      cpu::copy(out.window(tiled, contiguous_strides(tiled), 0), x.window(single, contiguous_strides(single), x.offset()));
+      elements::copy(out.window(tiled, contiguous_strides(tiled), 0),
+                     x.window(single, contiguous_strides(single), x.offset()));
     };
     spec.backward_composite = [](BackwardCall& call) {
       const Shape& shape = call.input_spec(0).shape;

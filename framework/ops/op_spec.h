@@ -47,6 +47,8 @@ class OpCall {
   double number(const std::string& name) const { return attributes_.number(name); }
   bool flag(const std::string& name) const { return attributes_.flag(name); }
   SourceLocation where() const { return where_; }
+  /// Of the inputs; the CPU where there are none.
+  Device device() const;
   /// Name of input i: the record's, with an index where it is variadic.
   std::string input_name(std::size_t i) const;
   std::string output_name(std::size_t i) const;
@@ -251,6 +253,8 @@ struct OpSpec {
   std::function<Tensors(const OpCall&)> reference = {};
   Saves saves = {};
   DeviceKernels cpu = {};
+  /// `cpu` moves elements by kernels/elements.h alone, and so serves all devices. Views do anyway.
+  bool serves_every_device = false;
   /// The backward as a composite of differentiable ops: serves every device and every order of derivative. An op
   /// without it needs a `reference` made of ops, and `saves.all_inputs`.
   std::function<void(BackwardCall&)> backward_composite = {};
@@ -295,6 +299,7 @@ class OpNode final : public Node {
 
   const OpSpec& spec_;
   Attributes attributes_;
+  Device device_;
   std::vector<TensorSpec> outputs_;
   std::vector<SavedTensor> saved_inputs_, saved_outputs_, saved_;
   std::vector<bool> input_defined_;

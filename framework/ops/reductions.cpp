@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "framework/kernels/cpu/reduce.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -96,9 +97,10 @@ const OpSpec& sum_op() {
     spec.attributes = axes_attributes();
     spec.infer = infer_reduction;
     spec.reference = [](const OpCall& call) { return reference_fold(call, total); };
+    spec.serves_every_device = true;
     spec.cpu.forward = [](ForwardCall& call) {
       const Reduction r = reduction_of(call.input(0).shape(), call.attributes());
-      call.set_output(0, with_shape(cpu::sum(call.input(0), r.reduced), call.promised()[0].shape));
+      call.set_output(0, with_shape(elements::sum(call.input(0), r.reduced), call.promised()[0].shape));
     };
     spec.backward_composite = [](BackwardCall& call) {
       call.set_gradient(0, broadcast_to(with_kept_axes(call, call.cotangent()), call.input_spec(0).shape));
@@ -129,7 +131,7 @@ const OpSpec& mean_op() {
     };
     spec.cpu.forward = [](ForwardCall& call) {
       const Reduction r = reduction_of(call.input(0).shape(), call.attributes());
-      const Tensor sums = cpu::sum(call.input(0), r.reduced);
+      const Tensor sums = elements::sum(call.input(0), r.reduced);
       visit_compute_dtype(sums.dtype(), [&]<class T>() {
         T* out = sums.fresh_data<T>();
         for (std::int64_t i = 0; i < sums.numel(); ++i) out[i] /= T(r.count);
@@ -239,8 +241,9 @@ const OpSpec& sum_to_shape_op() {
       for (int axis = 0; axis < x.rank(); ++axis) reduced[axis] = axis < missing || shape[axis - missing] != x.shape()[axis];
       return {from_values(shape, fold_rows(x, reduced, total), x.dtype())};
     };
+    spec.serves_every_device = true;
     spec.cpu.forward = [](ForwardCall& call) {
-      call.set_output(0, cpu::sum_to_shape(call.input(0), call.promised()[0].shape));
+      call.set_output(0, elements::sum_to_shape(call.input(0), call.promised()[0].shape));
     };
     spec.backward_composite = [](BackwardCall& call) {
       call.set_gradient(0, broadcast_to(call.cotangent(), call.input_spec(0).shape));

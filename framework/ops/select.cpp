@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "framework/kernels/cpu/elementwise.h"
+#include "framework/kernels/shared/scalar_functions.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -14,7 +15,7 @@ constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<double> expanded(const Tensor& x, const Shape& shape) {
-  return x.window(shape, cpu::broadcast_strides(x, shape), x.offset()).to_vector<double>();
+  return x.window(shape, broadcast_strides(x, shape), x.offset()).to_vector<double>();
 }
 
 Cost moved_bytes(const OpCall& call) { return {0, bytes_of_operands(call)}; }
@@ -76,33 +77,37 @@ Shape where_shape(const OpCall& call) {
 }
 
 /// A zero that broadcasts to anything.
-Tensor zero_of(DType dtype) { return scalar(0, dtype); }
+Tensor zero_like(const Tensor& g) { return scalar(0, g.dtype(), g.device()); }
 
 }  // namespace
 
 const OpSpec& equal_op() {
-  static const OpSpec op = comparison("equal", "True where the elements are equal.", "y = [a = b]", [](auto a, auto b) { return a == b; });
+  static const OpSpec op = comparison("equal", "True where the elements are equal.", "y = [a = b]", functions::Equal{});
   return op;
 }
 const OpSpec& less_op() {
-  static const OpSpec op = comparison("less", "True where a is less than b.", "y = [a < b]", [](auto a, auto b) { return a < b; });
+  static const OpSpec op = comparison("less", "True where a is less than b.", "y = [a < b]", functions::Less{});
   return op;
 }
 const OpSpec& greater_op() {
-  static const OpSpec op = comparison("greater", "True where a is greater than b.", "y = [a > b]", [](auto a, auto b) { return a > b; });
+  static const OpSpec op =
+      comparison("greater", "True where a is greater than b.", "y = [a > b]", functions::Greater{});
   return op;
 }
 
 const OpSpec& not_equal_op() {
-  static const OpSpec op = comparison("not_equal", "True where the elements differ.", "y = [a != b]", [](auto a, auto b) { return a != b; });
+  static const OpSpec op =
+      comparison("not_equal", "True where the elements differ.", "y = [a != b]", functions::NotEqual{});
   return op;
 }
 const OpSpec& less_equal_op() {
-  static const OpSpec op = comparison("less_equal", "True where a is at most b.", "y = [a <= b]", [](auto a, auto b) { return a <= b; });
+  static const OpSpec op =
+      comparison("less_equal", "True where a is at most b.", "y = [a <= b]", functions::LessEqual{});
   return op;
 }
 const OpSpec& greater_equal_op() {
-  static const OpSpec op = comparison("greater_equal", "True where a is at least b.", "y = [a >= b]", [](auto a, auto b) { return a >= b; });
+  static const OpSpec op =
+      comparison("greater_equal", "True where a is at least b.", "y = [a >= b]", functions::GreaterEqual{});
   return op;
 }
 
@@ -135,7 +140,7 @@ const OpSpec& where_op() {
       });
     };
     spec.backward_composite = [](BackwardCall& call) {
-      const Tensor g = call.cotangent(), zero = zero_of(g.dtype());
+      const Tensor g = call.cotangent(), zero = zero_like(g);
       if (call.needs(1)) call.set_gradient(1, gradus::where(call.input(0), g, zero));
       if (call.needs(2)) call.set_gradient(2, gradus::where(call.input(0), zero, g));
     };

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/moved_elements.h"
 #include "framework/ops/op_spec.h"
@@ -151,12 +151,14 @@ const OpSpec& unslice_op() {
       }
       return {from_values(shape, to, call.input(0).dtype())};
     };
+    spec.serves_every_device = true;
     spec.cpu.forward = [](ForwardCall& call) {
-      const Tensor out = zeros(call.promised()[0].shape, call.input(0).dtype());
+      const Tensor out = call.output(0);
+      elements::fill(out, 0);
       const int axis = normalize_axis(call.integer("axis"), out.rank());
-      cpu::copy(slice_window(out, {axis, call.integer("start"), call.integer("step"), call.input(0).shape()[axis]}),
-                call.input(0));
-      call.set_output(0, out);
+      elements::copy(
+          slice_window(out, {axis, call.integer("start"), call.integer("step"), call.input(0).shape()[axis]}),
+          call.input(0));
     };
     spec.backward_composite = [](BackwardCall& call) {
       const Shape& shape = call.input_spec(0).shape;

@@ -162,15 +162,11 @@ std::function<double(const OpCall&, const Tensors&)> largest_of(Term term) {
   };
 }
 
-/// 1 where the condition holds, else 0, as a constant.
-template <class Condition>
-Tensor indicator(const Tensor& x, Condition condition) {
-  const Tensor mask = Tensor::empty(x.shape(), x.dtype());
-  visit_compute_dtype(x.dtype(), [&]<class T>() {
-    cpu::map_elements<T>(mask, [condition](T value) { return T(condition(value)); }, cpu::Operand<T>{x});
-  });
-  return mask;
-}
+/// A number to compare x with.
+Tensor bound(double value, const Tensor& x) { return scalar(value, x.dtype(), x.device()); }
+
+/// 1 where the condition holds, else 0, as a constant like x.
+Tensor indicator(const Tensor& condition, const Tensor& x) { return cast(condition, x.dtype()); }
 
 }  // namespace
 
@@ -286,9 +282,12 @@ const OpSpec& relu_op() {
     spec.decisions = branches([](double x, const Attributes&) { return x > 0 ? 1 : x < 0 ? 2 : 3; });
     spec.saves = {.inputs = {0}};
     spec.samples = shape_samples(draw_away_from_zero);
-    return unary_op(std::move(spec), [](const Attributes&) { return functions::Relu{}; },
-                    [](double x, const Attributes&) { return x < 0 ? 0 : x; },
-                    [](const Tensor& g, const Tensor& x, const Tensor&, const Attributes&) { return g * indicator(x, [](auto v) { return v > 0; }); });
+    return unary_op(
+        std::move(spec), [](const Attributes&) { return functions::Relu{}; },
+        [](double x, const Attributes&) { return x < 0 ? 0 : x; },
+        [](const Tensor& g, const Tensor& x, const Tensor&, const Attributes&) {
+          return g * indicator(greater(x, bound(0, x)), x);
+        });
   }();
   return op;
 }
@@ -304,9 +303,12 @@ const OpSpec& abs_op() {
     spec.decisions = branches([](double x, const Attributes&) { return x > 0 ? 1 : x < 0 ? 2 : 3; });
     spec.saves = {.inputs = {0}};
     spec.samples = shape_samples(draw_away_from_zero);
-    return unary_op(std::move(spec), [](const Attributes&) { return functions::Abs{}; },
-                    [](double x, const Attributes&) { return std::fabs(x); },
-                    [](const Tensor& g, const Tensor& x, const Tensor&, const Attributes&) { return g * (indicator(x, [](auto v) { return v > 0; }) - indicator(x, [](auto v) { return v < 0; })); });
+    return unary_op(
+        std::move(spec), [](const Attributes&) { return functions::Abs{}; },
+        [](double x, const Attributes&) { return std::fabs(x); },
+        [](const Tensor& g, const Tensor& x, const Tensor&, const Attributes&) {
+          return g * (indicator(greater(x, bound(0, x)), x) - indicator(less(x, bound(0, x)), x));
+        });
   }();
   return op;
 }
@@ -439,7 +441,7 @@ const OpSpec& clamp_op() {
         },
         [](const Tensor& g, const Tensor& x, const Tensor&, const Attributes& attributes) {
           const double low = attributes.number("low"), high = attributes.number("high");
-          return g * indicator(x, [low, high](auto v) { return v >= low && v <= high; });
+          return g * indicator(greater_equal(x, bound(low, x)), x) * indicator(less_equal(x, bound(high, x)), x);
         });
   }();
   return op;

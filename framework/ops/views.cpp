@@ -2,8 +2,8 @@
 
 #include <numeric>
 
-#include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/elementwise.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/moved_elements.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -41,7 +41,7 @@ bool reshape_strides(const Tensor& x, const Shape& shape, Shape& strides) {
     strides = contiguous_strides(shape);
     return true;
   }
-  const cpu::LoopNest merged(x.shape(), {x.strides()});  // runs of axes that are walked as one
+  const LoopNest merged(x.shape(), {x.strides()});  // runs of axes that are walked as one
   strides = Shape::filled(shape.rank(), 1);
   int group = merged.shape.rank() - 1;
   std::int64_t left = merged.shape[group], step = merged.strides[0][group];
@@ -130,7 +130,7 @@ const OpSpec& reshape_op() {
       if (reshape_strides(call.input(0), shape, strides)) {
         call.set_output(0, call.input(0).window(shape, strides, call.input(0).offset()));
       } else {
-        call.set_output(0, cpu::clone(call.input(0)).window(shape, contiguous_strides(shape), 0));
+        call.set_output(0, elements::clone(call.input(0)).window(shape, contiguous_strides(shape), 0));
       }
     };
     spec.backward_composite = [](BackwardCall& call) {
@@ -263,7 +263,7 @@ const OpSpec& broadcast_to_op() {
     spec.cpu.forward = [](ForwardCall& call) {
       const Tensor& x = call.input(0);
       const Shape& shape = call.promised()[0].shape;
-      call.set_output(0, x.window(shape, cpu::broadcast_strides(x, shape), x.offset()));
+      call.set_output(0, x.window(shape, broadcast_strides(x, shape), x.offset()));
     };
     spec.backward_composite = [](BackwardCall& call) { call.set_gradient(0, call.cotangent()); };
     spec.samples = [](SampleMaker& make) -> std::vector<Sample> {

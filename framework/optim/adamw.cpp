@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 
@@ -67,7 +67,7 @@ void AdamW::load_state(const nn::NamedTensors& state, std::int64_t step_count, c
     }
     copies.emplace_back(moment, found->second);
   }
-  for (const auto& [to, from] : copies) cpu::copy(to, from);
+  for (const auto& [to, from] : copies) elements::copy(to, from);
   step_count_ = step_count;
 }
 

@@ -26,14 +26,14 @@ Tensor from_numbers(const Shape& shape, const std::vector<Number>& values, DType
 
 }  // namespace
 
-Tensor full(const Shape& shape, double value, DType dtype) {
-  return generate(shape, dtype, [&](std::int64_t) { return value; });
+Tensor full(const Shape& shape, double value, DType dtype, Device device) {
+  return on_device(generate(shape, dtype, [&](std::int64_t) { return value; }), device);
 }
-Tensor zeros(const Shape& shape, DType dtype) { return full(shape, 0, dtype); }
-Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
-Tensor zeros_like(const Tensor& tensor) { return zeros(tensor.shape(), tensor.dtype()); }
-Tensor ones_like(const Tensor& tensor) { return ones(tensor.shape(), tensor.dtype()); }
-Tensor scalar(double value, DType dtype) { return full({}, value, dtype); }
+Tensor zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
+Tensor ones(const Shape& shape, DType dtype, Device device) { return full(shape, 1, dtype, device); }
+Tensor zeros_like(const Tensor& tensor) { return zeros(tensor.shape(), tensor.dtype(), tensor.device()); }
+Tensor ones_like(const Tensor& tensor) { return ones(tensor.shape(), tensor.dtype(), tensor.device()); }
+Tensor scalar(double value, DType dtype, Device device) { return full({}, value, dtype, device); }
 Tensor arange(std::int64_t count, DType dtype) {
   return generate({count}, dtype, [](std::int64_t i) { return i; });
 }

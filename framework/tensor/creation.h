@@ -8,12 +8,13 @@
 
 namespace gradus {
 
-Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
-Tensor zeros(const Shape& shape, DType dtype = DType::f32);
-Tensor ones(const Shape& shape, DType dtype = DType::f32);
+Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {});
+Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
+Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = {});
+/// Of its shape, dtype and device.
 Tensor zeros_like(const Tensor& tensor);
 Tensor ones_like(const Tensor& tensor);
-Tensor scalar(double value, DType dtype = DType::f32);
+Tensor scalar(double value, DType dtype = DType::f32, Device device = {});
 /// 0, 1, ..., count-1.
 Tensor arange(std::int64_t count, DType dtype = DType::i64);
 

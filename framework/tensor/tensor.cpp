@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "framework/tensor/allocator.h"
+#include "framework/tensor/device_memory.h"
 #include "framework/tensor/indexing.h"
 
 namespace gradus {
@@ -20,14 +21,26 @@ bool strides_are_contiguous(const Shape& shape, const Shape& strides) {
   return true;
 }
 
+/// The lowest and the highest offset of an element.
+std::pair<std::int64_t, std::int64_t> reach(const Shape& shape, const Shape& strides, std::int64_t offset) {
+  std::int64_t lowest = offset, highest = offset;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    const std::int64_t way = (shape[axis] - 1) * strides[axis];
+    (way < 0 ? lowest : highest) += way;
+  }
+  return {lowest, highest};
+}
+
 }  // namespace
 
 Storage::Storage(std::int64_t bytes, Device device) : data_(nullptr), bytes_(bytes), device_(device) {
-  if (device.kind != Device::Kind::cpu) fail("device {}: not built with CUDA", to_string(device));
-  data_ = allocator::allocate(bytes);
+  data_ = device == Device{} ? allocator::allocate(bytes) : device_memory(device).allocate(bytes, device.index);
 }
 
-Storage::~Storage() { allocator::release(data_); }
+Storage::~Storage() {
+  if (device_ == Device{}) allocator::release(data_);
+  else device_memory(device_).release(data_, device_.index);
+}
 
 std::int64_t live_tensor_count() { return live_tensors.load(); }
 
@@ -52,6 +65,11 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
 }
 
 const void* Tensor::raw_data(DType expected) const {
+  if (device() != Device{}) fail("code of the CPU reads a tensor {}", describe());
+  return device_data(expected);
+}
+
+const void* Tensor::device_data(DType expected) const {
   if (expected != dtype()) fail("a {} tensor was read as {}", to_string(dtype()), to_string(expected));
   return bytes();
 }
@@ -68,6 +86,7 @@ double Tensor::item() const {
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
+  if (device() != Device{}) return on_device(*this, {}).to_vector<T>();
   std::vector<T> values;
   values.reserve(numel());
   visit_dtype(dtype(), [&]<class Element>() {
@@ -86,13 +105,21 @@ template std::vector<double> Tensor::to_vector<double>() const;
 template std::vector<float> Tensor::to_vector<float>() const;
 template std::vector<std::int64_t> Tensor::to_vector<std::int64_t>() const;
 
+Tensor on_device(const Tensor& tensor, Device device) {
+  if (!tensor.defined() || tensor.device() == device) return tensor;
+  if (tensor.numel() == 0) return Tensor::empty(tensor.shape(), tensor.dtype(), device);
+  const auto [lowest, highest] = reach(tensor.shape(), tensor.strides(), 0);
+  const std::int64_t size = size_in_bytes(tensor.dtype());
+  const Tensor moved = Tensor::empty({highest - lowest + 1}, tensor.dtype(), device);
+  const DeviceMemory& memory = device_memory(device == Device{} ? tensor.device() : device);
+  memory.copy(moved.bytes(), device, static_cast<const char*>(tensor.bytes()) + lowest * size, tensor.device(),
+              (highest - lowest + 1) * size);
+  return moved.window(tensor.shape(), tensor.strides(), -lowest);
+}
+
 Tensor Tensor::window(const Shape& shape, const Shape& strides, std::int64_t offset) const {
   if (shape.rank() != strides.rank()) fail("shape {} and strides {} differ in rank", to_string(shape), to_string(strides));
-  std::int64_t lowest = offset, highest = offset;
-  for (int axis = 0; axis < shape.rank(); ++axis) {
-    const std::int64_t reach = (shape[axis] - 1) * strides[axis];
-    (reach < 0 ? lowest : highest) += reach;
-  }
+  const auto [lowest, highest] = reach(shape, strides, offset);
   const std::int64_t capacity = impl_->storage->bytes() / size_in_bytes(dtype());
   if (shape.numel() > 0 && (lowest < 0 || highest >= capacity)) {
     fail("a view of shape {}, strides {}, offset {} leaves its storage of {} elements", to_string(shape),

@@ -42,7 +42,7 @@ class Tensor {
   TensorSpec spec() const { return {shape(), dtype()}; }
   bool is_contiguous() const { return impl_->contiguous; }
 
-  /// First element, for reading. Throws where `T` is not the dtype.
+  /// First element, for reading. Throws where `T` is not the dtype or the elements are not the CPU's.
   template <class T>
   const T* data() const {
     return static_cast<const T*>(raw_data(dtype_of<T>));
@@ -58,7 +58,12 @@ class Tensor {
   T* fresh_data() const {
     return static_cast<T*>(const_cast<void*>(raw_data(dtype_of<T>)));
   }
-  /// First byte, whatever the dtype.
+  /// First element for kernels of the tensor's device, wherever that is.
+  template <class T>
+  T* device_data() const {
+    return static_cast<T*>(const_cast<void*>(device_data(dtype_of<T>)));
+  }
+  /// First byte, whatever the dtype, on the tensor's device.
   void* bytes() const;
 
   /// The single element as a number, whatever the dtype. Throws unless numel() == 1.
@@ -111,11 +116,15 @@ class Tensor {
   };
   explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
   const void* raw_data(DType expected) const;
+  const void* device_data(DType expected) const;
 
   std::shared_ptr<Impl> impl_;
 };
 
 using Tensors = std::vector<Tensor>;
+
+/// The tensor itself where it is there already, else its elements on `device`, with the same strides and no history.
+Tensor on_device(const Tensor& tensor, Device device);
 
 /// Tensors alive in the process: zero when everything has been let go.
 std::int64_t live_tensor_count();

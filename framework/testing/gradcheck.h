@@ -27,6 +27,7 @@ struct CheckOptions {
   std::int64_t every_element_up_to = 200;  ///< larger inputs are checked along random directions; failing ones
                                            ///< element by element where that is cheap, else they are bisected
   int directions = 4;
+  int order = 2;          ///< of the derivatives of a record that are checked: 1 or 2
   int most_culprits = 8;  ///< failing elements of a large input that are looked for
   bool contracts = true;  ///< linear, deterministic, inputs unmodified, ...
   bool hints = true;      ///< name the likely cause of a disagreement

@@ -1,6 +1,6 @@
 #include "models/gpt/blocks.h"
 
-#include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/elements.h"
 #include "framework/ops/ops.h"
 
 namespace gradus::models {
@@ -29,7 +29,7 @@ Tensor append(Tensor& cached, const Tensor& fresh, std::int64_t seen, std::int64
   if (!cached.defined()) cached = Tensor::empty({fresh.size(0), fresh.size(1), room, fresh.size(3)}, fresh.dtype());
   const std::int64_t end = seen + fresh.size(2);
   if (end > room) fail("attention: {} positions do not fit a cache for {}", end, room);
-  cpu::copy(slice(cached, 2, seen, end), fresh);
+  elements::copy(slice(cached, 2, seen, end), fresh);
   return slice(cached, 2, 0, end);
 }
 

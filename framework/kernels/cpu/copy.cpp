@@ -3,24 +3,14 @@
 #include <cstring>
 
 #include "framework/kernels/cpu/elementwise.h"
+#include "framework/kernels/shared/convert.h"
 
 namespace gradus::cpu {
-namespace {
-
-template <class To, class From>
-To convert(From value) {
-  if constexpr (std::is_same_v<To, From>) return value;
-  else if constexpr (std::is_same_v<From, bfloat16>) return convert<To>(static_cast<float>(value));
-  else if constexpr (std::is_same_v<To, bfloat16>) return bfloat16(static_cast<float>(value));
-  else return static_cast<To>(value);
-}
-
-}  // namespace
-
 void copy(const Tensor& to, const Tensor& from) {
   visit_dtype(to.dtype(), [&]<class To>() {
     visit_dtype(from.dtype(), [&]<class From>() {
-      map_elements<To>(to, [](From value) { return convert<To>(value); }, Operand<From>{from});
+      map_elements<To>(
+          to, [](From value) { return functions::convert<To>(value); }, Operand<From>{from});
     });
   });
 }

@@ -7,6 +7,7 @@
 
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/cpu/prefetch.h"
+#include "framework/kernels/loop_nest.h"
 #include "framework/tensor/tensor.h"
 
 namespace gradus::cpu {
@@ -16,17 +17,6 @@ template <class T>
 struct Operand {
   using Element = T;
   const Tensor& tensor;
-};
-
-/// Strides that make `tensor` look like `shape`: 0 along stretched axes. The shapes must be broadcastable.
-Shape broadcast_strides(const Tensor& tensor, const Shape& shape);
-
-/// An iteration space in which neighbouring axes are merged wherever the strides of all operands allow it.
-struct LoopNest {
-  Shape shape;                  ///< at least one axis
-  std::vector<Shape> strides;   ///< of each operand, the output first
-
-  LoopNest(const Shape& full_shape, const std::vector<Shape>& full_strides);
 };
 
 namespace detail {

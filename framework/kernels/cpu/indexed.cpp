@@ -56,7 +56,7 @@ std::uint64_t largest_unsigned(const std::int64_t* indices, std::int64_t count) 
 
 }  // namespace
 
-std::int64_t first_outside(const Tensor& index, std::int64_t size) {
+std::int64_t first_outside(const Tensor& index, std::int64_t size, std::optional<std::int64_t> except) {
   const Tensor packed = contiguous(index);
   const std::int64_t* indices = packed.data<std::int64_t>();
   std::atomic<bool> any = false;
@@ -64,7 +64,9 @@ std::int64_t first_outside(const Tensor& index, std::int64_t size) {
     if (largest_unsigned(indices + begin, end - begin) >= static_cast<std::uint64_t>(size)) any = true;
   });
   if (!any) return -1;
-  return std::find_if(indices, indices + packed.numel(), [size](auto i) { return i < 0 || i >= size; }) - indices;
+  const std::int64_t* const end = indices + packed.numel();
+  const auto* const found = std::find_if(indices, end, [&](auto i) { return (i < 0 || i >= size) && i != except; });
+  return found == end ? -1 : found - indices;
 }
 
 void gather(const Tensor& out, const Tensor& table, const Tensor& index, int axis) {

@@ -1,12 +1,14 @@
 // Elements and slices of a table chosen by i64 indices along one axis: read, or added to. Indices lie inside the table.
 #pragma once
 
+#include <optional>
+
 #include "framework/tensor/tensor.h"
 
 namespace gradus::cpu {
 
-/// The first position, row-major, of an index that is not in 0..size-1; -1: all are.
-std::int64_t first_outside(const Tensor& index, std::int64_t size);
+/// The first position, row-major, of an index that is not in 0..size-1 and not `except`; -1: there is none.
+std::int64_t first_outside(const Tensor& index, std::int64_t size, std::optional<std::int64_t> except = {});
 
 /// out[i, j] = table[i, index[i, j]] where `axis` is the last one, likewise for others. `out` is contiguous and has the
 /// shape of the index, whose sizes off the axis are no larger than the table's.

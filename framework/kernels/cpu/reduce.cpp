@@ -142,19 +142,8 @@ ReductionRows as_reduction_rows(const Tensor& tensor, const std::vector<bool>& r
   return {contiguous(tensor.window(shape, strides, tensor.offset())), rows, columns};
 }
 
-Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced) {
-  return contiguous(sum_in_full(tensor, reduced), tensor.dtype());
-}
-
-Tensor sum_to_shape(const Tensor& tensor, const Shape& shape) { return sum_to_shape(tensor, shape, tensor.dtype()); }
-
-Tensor sum_to_shape(const Tensor& tensor, const Shape& shape, DType dtype) {
-  const int missing = tensor.rank() - shape.rank();
-  std::vector<bool> reduced(tensor.rank());
-  for (int axis = 0; axis < tensor.rank(); ++axis) {
-    reduced[axis] = axis < missing || (shape[axis - missing] == 1 && tensor.shape()[axis] != 1);
-  }
-  return contiguous(sum_in_full(tensor, reduced), dtype).window(shape, contiguous_strides(shape), 0);
+Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced, DType dtype) {
+  return contiguous(sum_in_full(tensor, reduced), dtype);
 }
 
 double sum_of_squares(const Tensor& tensor) {

@@ -14,12 +14,8 @@ struct ReductionRows {
 };
 ReductionRows as_reduction_rows(const Tensor& tensor, const std::vector<bool>& reduced);
 
-/// Sum over the axes marked in `reduced`; the marked axes keep size 1.
-Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced);
-/// The inverse of broadcasting: sums over stretched and missing axes until the shape is `shape`.
-Tensor sum_to_shape(const Tensor& tensor, const Shape& shape);
-/// The same in another dtype: sums of bf16 are f32 until then.
-Tensor sum_to_shape(const Tensor& tensor, const Shape& shape, DType dtype);
+/// Sum over the axes marked in `reduced`, which keep size 1, converted to `dtype` at the end: sums of bf16 are f32.
+Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced, DType dtype);
 /// Sum of squares of all elements, accumulated in double.
 double sum_of_squares(const Tensor& tensor);
 /// For each row the sum of (value - mean of the row)^2, accumulated in double.

@@ -131,9 +131,9 @@ __global__ void __launch_bounds__(row_threads)
   }
 }
 
-/// Of a row, in a lane's registers; in double, for checks alone, a block always has the row.
+/// Of a row, in a lane's registers.
 template <class T>
-constexpr int most_elements = sizeof(Arithmetic<T>) == 8 ? 0 : 32;
+constexpr int most_elements = sizeof(Arithmetic<T>) == 8 ? 4 : 32;
 
 }  // namespace
 

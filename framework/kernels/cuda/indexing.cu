@@ -8,6 +8,17 @@
 namespace gradus::cuda {
 namespace {
 
+__global__ void __launch_bounds__(row_threads)
+    outside_kernel(unsigned long long* left, const std::int64_t* index, std::int64_t count, std::int64_t size,
+                   bool excepts, std::int64_t except) {
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count;
+       i += std::int64_t{gridDim.x} * blockDim.x) {
+    if ((index[i] < 0 || index[i] >= size) && !(excepts && index[i] == except)) {
+      atomicMax(left, static_cast<unsigned long long>(count - i));
+    }
+  }
+}
+
 // Reading. Blocks of (width, height): `width` threads share a slice, or a row of the index.
 
 LaunchShape slices_launch(std::int64_t slices, std::int64_t width_of_slice, Stream stream) {
@@ -262,6 +273,15 @@ std::int64_t shares_of_ids(std::int64_t count, std::int64_t rows) {
 }
 
 }  // namespace
+
+void find_outside(unsigned long long* left, const std::int64_t* index, std::int64_t count, std::int64_t size,
+                  std::optional<std::int64_t> except, Stream stream) {
+  if (count == 0) return;
+  const std::int64_t threads = std::min<std::int64_t>(row_threads, (count + 31) / 32 * 32);
+  const std::int64_t blocks = std::min(blocks_for(count, threads), most_row_blocks);
+  launch<outside_kernel>({.blocks = blocks, .threads = threads, .stream = stream}, left, index, count, size,
+                         except.has_value(), except.value_or(0));
+}
 
 void index_select(const void* table, const std::int64_t* index, void* out, std::int64_t outer, std::int64_t size,
                   std::int64_t count, std::int64_t slice_bytes, Stream stream) {

@@ -1,16 +1,21 @@
 // Elements and slices of a table chosen by i64 indices along one axis: read, or added to, as in
-// framework/kernels/cpu/indexed.h. All arrays are contiguous. Indices lie inside the table: who calls has checked it on
-// the CPU, before the launch; these kernels read and write wherever an index points.
+// framework/kernels/cpu/indexed.h. All arrays are contiguous. Indices lie inside the table: who calls has checked it,
+// by find_outside() or before they came to the device; the other kernels read and write wherever an index points.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "framework/base/bfloat16.h"
 #include "framework/base/shape.h"
 #include "framework/kernels/cuda/launch.h"
 
 namespace gradus::cuda {
+
+/// *left = count - i for the first i with index[i] outside 0..size-1 and not `except`; it stays 0 if there is none.
+void find_outside(unsigned long long* left, const std::int64_t* index, std::int64_t count, std::int64_t size,
+                  std::optional<std::int64_t> except, Stream stream);
 
 /// out[o, j] = table[o, index[j]], slices of so many bytes: table (outer, size), index (count), out (outer, count). An
 /// embedding is that of outer = 1.

@@ -147,14 +147,15 @@ struct BlockRows {
 };
 
 /// Calls launcher.template operator()<Rows>() with the rows that suit a length of n, of which a lane may have
-/// `most_elements` in its registers: 0, 8 or more. Which ones, and so the order of sums, n alone decides.
+/// `most_elements` in its registers: a power of two, or 0. Which ones, and so the order of sums, n alone decides.
 template <class T, int most_elements, class Launcher>
 void with_rows(std::int64_t n, Launcher&& launcher) {
   [[maybe_unused]] const bool packs = n % widest_pack<T> == 0;
-  if constexpr (most_elements >= 8) {
-    if (n <= 32 * 8) {
-      packs ? launcher.template operator()<WarpRows<8, widest_pack<T>>>()
-            : launcher.template operator()<WarpRows<8, 1>>();
+  if constexpr (most_elements > 0) {
+    constexpr int few = most_elements < 8 ? most_elements : 8;
+    if (n <= 32 * few) {
+      packs ? launcher.template operator()<WarpRows<few, widest_pack<T>>>()
+            : launcher.template operator()<WarpRows<few, 1>>();
       return;
     }
   }

@@ -30,11 +30,22 @@ void allow_shared_bytes(const void* kernel, std::size_t bytes) {
 
 int device_count() {
   int count = 0;
-  const cudaError_t status = cudaGetDeviceCount(&count);
-  if (status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver) return 0;
-  check(status, "counting the devices");
-  return count;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
 }
+
+std::string why_no_device() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  return status == cudaSuccess ? "" : cudaGetErrorString(status);
+}
+
+std::string device_name(int device) {
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, device), "asking for the device's name");
+  return properties.name;
+}
+
+bool is_emulation() { return false; }
 
 Stream create_stream() {
   Stream stream = nullptr;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "framework/kernels/cuda/launch.h"
 
@@ -11,6 +12,12 @@ namespace gradus::cuda {
 
 /// Devices that can be used; the emulation is one.
 int device_count();
+/// Why there is none: what the driver says. Empty where there are some.
+std::string why_no_device();
+/// `NVIDIA H200`; for the emulation, a name that says so.
+std::string device_name(int device);
+/// Whether this program links the emulation.
+bool is_emulation();
 
 Stream create_stream();
 /// Waits for what is queued.

@@ -103,4 +103,80 @@ struct Clamp {
   template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return x >= T(low) && x <= T(high) ? T(1) : T(0); }
 };
 
+// Of two numbers.
+struct Add {
+  template <class T>
+  GRADUS_HOST_DEVICE T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+struct Subtract {
+  template <class T>
+  GRADUS_HOST_DEVICE T operator()(T a, T b) const {
+    return a - b;
+  }
+};
+struct Multiply {
+  template <class T>
+  GRADUS_HOST_DEVICE T operator()(T a, T b) const {
+    return a * b;
+  }
+};
+struct Divide {
+  template <class T>
+  GRADUS_HOST_DEVICE T operator()(T a, T b) const {
+    return a / b;
+  }
+};
+/// NaN where one of the two is.
+struct Maximum {
+  template <class T>
+  GRADUS_HOST_DEVICE T operator()(T a, T b) const {
+    return a != a || a > b ? a : b;
+  }
+};
+struct Minimum {
+  template <class T>
+  GRADUS_HOST_DEVICE T operator()(T a, T b) const {
+    return a != a || a < b ? a : b;
+  }
+};
+// Every comparison with NaN is false, but for NotEqual.
+struct Equal {
+  template <class T>
+  GRADUS_HOST_DEVICE bool operator()(T a, T b) const {
+    return a == b;
+  }
+};
+struct NotEqual {
+  template <class T>
+  GRADUS_HOST_DEVICE bool operator()(T a, T b) const {
+    return a != b;
+  }
+};
+struct Less {
+  template <class T>
+  GRADUS_HOST_DEVICE bool operator()(T a, T b) const {
+    return a < b;
+  }
+};
+struct LessEqual {
+  template <class T>
+  GRADUS_HOST_DEVICE bool operator()(T a, T b) const {
+    return a <= b;
+  }
+};
+struct Greater {
+  template <class T>
+  GRADUS_HOST_DEVICE bool operator()(T a, T b) const {
+    return a > b;
+  }
+};
+struct GreaterEqual {
+  template <class T>
+  GRADUS_HOST_DEVICE bool operator()(T a, T b) const {
+    return a >= b;
+  }
+};
+
 }  // namespace gradus::functions

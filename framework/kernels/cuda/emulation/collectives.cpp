@@ -16,7 +16,7 @@ namespace gradus::cuda::emulation {
 namespace {
 
 bool same_place(const Site& a, const Site& b) {
-  return a.line() == b.line() && std::string_view(a.file_name()) == b.file_name();
+  return a.line() == b.line() && (a.file_name() == b.file_name() || std::string_view(a.file_name()) == b.file_name());
 }
 
 void arrive_and_wait(Barrier& barrier, Collective kind, Site site) {

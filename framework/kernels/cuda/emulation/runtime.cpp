@@ -34,6 +34,9 @@ void emulation::submit(Stream stream, std::function<void()> job) {
 }
 
 int device_count() { return 1; }
+std::string why_no_device() { return ""; }
+std::string device_name(int) { return "CUDA, emulated on the CPU"; }
+bool is_emulation() { return true; }
 
 Stream create_stream() { return new CUstream_st; }
 

@@ -1,6 +1,6 @@
-#include "framework/kernels/cpu/elementwise.h"
+#include "framework/kernels/loop_nest.h"
 
-namespace gradus::cpu {
+namespace gradus {
 
 Shape broadcast_strides(const Tensor& tensor, const Shape& shape) {
   Shape strides = Shape::filled(shape.rank(), 0);
@@ -33,4 +33,4 @@ LoopNest::LoopNest(const Shape& full_shape, const std::vector<Shape>& full_strid
   }
 }
 
-}  // namespace gradus::cpu
+}  // namespace gradus

@@ -1,0 +1,76 @@
+// CUDA kernels of attention and dropout.
+#include "framework/kernels/cuda/attention.h"
+
+#include "framework/kernels/cuda/dropout.h"
+#include "framework/ops/attention_layout.h"
+#include "framework/ops/cuda/families.h"
+#include "framework/ops/cuda/launching.h"
+#include "framework/ops/device_kernels.h"
+#include "framework/ops/ops.h"
+
+namespace gradus::cuda {
+namespace {
+
+void attend(ForwardCall& call) {
+  const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)),
+               v = with_packed_rows(call.input(2));
+  const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
+  const Tensor out = heads_inside(call.promised()[0].shape, q);
+  visit_floating_dtype(q.dtype(), [&]<class T>() {
+    const Tensor log_sums = Tensor::empty({s.batches, s.heads, s.queries}, dtype_of<Arithmetic<T>>, q.device());
+    attention_forward<T>(
+        s, {view<T>(q), view<T>(k), view<T>(v), mutable_view<T>(out), log_sums.device_data<Arithmetic<T>>()},
+        compute_stream());
+    if (call.will_run_backward()) call.save(log_sums);
+  });
+  call.set_output(0, out);
+}
+
+void attend_backward(BackwardCall& call) {
+  const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)),
+               v = with_packed_rows(call.input(2));
+  const Tensor g = with_packed_rows(call.cotangent());
+  const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
+  const Tensor dq = heads_inside(q.shape(), q), dk = heads_inside(k.shape(), q), dv = heads_inside(v.shape(), q);
+  visit_floating_dtype(q.dtype(), [&]<class T>() {
+    using A = Arithmetic<T>;
+    const Tensor dots = Tensor::empty({s.batches, s.heads, s.queries}, dtype_of<A>, q.device());
+    attention_backward<T>(s,
+                          {.q = view<T>(q),
+                           .k = view<T>(k),
+                           .v = view<T>(v),
+                           .log_sums = call.saved(0).device_data<A>(),
+                           .g = view<T>(g),
+                           .dots = dots.device_data<A>(),
+                           .dq = mutable_view<T>(dq),
+                           .dk = mutable_view<T>(dk),
+                           .dv = mutable_view<T>(dv)},
+                          compute_stream());
+  });
+  if (call.needs(0)) call.set_gradient(0, dq);
+  if (call.needs(1)) call.set_gradient(1, dk);
+  if (call.needs(2)) call.set_gradient(2, dv);
+}
+
+Tensor dropped(const Tensor& x, const Attributes& attributes) {
+  const Tensor packed = elements::contiguous(x), out = Tensor::empty(x.shape(), x.dtype(), x.device());
+  visit_floating_dtype(x.dtype(), [&]<class T>() {
+    dropout<T>(out.device_data<T>(), packed.device_data<T>(), x.numel(), attributes.number("probability"),
+               static_cast<std::uint64_t>(attributes.integer("seed")),
+               static_cast<std::uint64_t>(attributes.integer("stream")), compute_stream());
+  });
+  return out;
+}
+
+}  // namespace
+
+void install_attention() {
+  install_kernels(Device::Kind::cuda, attention_op(), {.forward = attend, .backward = attend_backward, .bf16 = true});
+  install_kernels(
+      Device::Kind::cuda, dropout_op(),
+      {.forward = [](ForwardCall& call) { call.set_output(0, dropped(call.input(0), call.attributes())); },
+       .backward = [](BackwardCall& call) { call.set_gradient(0, dropped(call.cotangent(), call.attributes())); },
+       .bf16 = true});
+}
+
+}  // namespace gradus::cuda

@@ -1,0 +1,132 @@
+// Every op's CUDA kernels through every generated suite.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "framework/autograd/autograd.h"
+#include "framework/kernels/cuda/runtime.h"
+#include "framework/ops/cuda/backend.h"
+#include "framework/ops/device_kernels.h"
+#include "framework/ops/ops.h"
+#include "framework/ops/registry.h"
+#include "framework/tensor/creation.h"
+#include "framework/testing/op_checks.h"
+#include "framework/testing/subject.h"
+#include "framework/testing/through_device.h"
+
+using namespace gradus;
+
+namespace {
+
+constexpr Device device{Device::Kind::cuda, 0};
+
+bool has_kernels(const OpSpec& spec) {
+  try {
+    kernels_of(spec, device);
+    return true;
+  } catch (const ContractError&) {
+    return false;
+  }
+}
+
+/// The gradient of <outputs, random cotangents> with respect to what has one, and the same of that gradient.
+Tensors two_orders(const OpSpec& spec, const Sample& sample, Device where) {
+  Generator generator(5);
+  const auto random_like = [&](const Tensors& tensors) {
+    Tensors numbers;
+    for (const Tensor& t : tensors) numbers.push_back(on_device(random_normal(t.shape(), generator, t.dtype()), where));
+    return numbers;
+  };
+  const std::vector<bool> needs = testing::differentiable_inputs(spec, sample.inputs);
+  Tensors inputs, wanted;
+  for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
+    inputs.push_back(sample.inputs[i].defined() ? on_device(sample.inputs[i], where).detach() : Tensor());
+    if (needs[i]) wanted.push_back(inputs[i].set_requires_grad());
+  }
+  Tensors reached;
+  for (const Tensor& output : apply(spec, inputs, sample.attributes)) {
+    if (output.requires_grad()) reached.push_back(output);
+  }
+  Tensors cotangents = random_like(reached);
+  for (Tensor& cotangent : cotangents) wanted.push_back(cotangent.set_requires_grad());
+  Tensors first =
+      grad(reached, Tensors(wanted.begin(), wanted.end() - cotangents.size()), cotangents, {.create_graph = true});
+  std::erase_if(first, [](const Tensor& gradient) { return !gradient.defined() || !gradient.requires_grad(); });
+  Tensors all = first;
+  for (const Tensor& second : grad(first, wanted, random_like(first))) {
+    if (second.defined()) all.push_back(second);
+  }
+  return all;
+}
+
+double largest_difference(const Tensors& a, const Tensors& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double largest = 0;
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    const std::vector<double> x = a[k].to_vector<double>(), y = b[k].to_vector<double>();
+    if (x.size() != y.size()) return INFINITY;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double difference = std::fabs(x[i] - y[i]) / (1 + std::fabs(y[i]));
+      if (!(difference <= largest)) largest = difference;
+    }
+  }
+  return largest;
+}
+
+}  // namespace
+
+TEST_CASE("second derivatives on the device are those of the CPU") {
+  install_cuda();
+  int compared = 0;
+  for (const OpSpec* spec : all_ops()) {
+    if (!spec->is_differentiable() || !has_kernels(*spec)) continue;
+    SampleMaker make(3);
+    for (const Sample& sample : spec->samples(make)) {
+      if (std::any_of(sample.inputs.begin(), sample.inputs.end(),
+                      [](const Tensor& t) { return t.defined() && t.numel() > 100; }))
+        continue;
+      INFO(spec->name << ", " << sample.label);
+      CHECK(largest_difference(two_orders(*spec, sample, device), two_orders(*spec, sample, {})) <= 1e-11);
+      ++compared;
+    }
+  }
+  CHECK(compared > 100);
+}
+
+TEST_CASE("every op's kernels pass the generated suites") {
+  install_cuda();
+  int checked = 0;
+  for (const OpSpec* spec : all_ops()) {
+    if (!has_kernels(*spec)) {
+      MESSAGE(spec->name << " has no kernel for CUDA yet");
+      continue;
+    }
+    ++checked;
+    const OpSpec there = testing::through_device(*spec, device);
+    testing::CheckOptions options;
+    options.every_element_up_to = 0;  // along random directions: each evaluation is an emulation
+    options.directions = 2;
+    options.order = 1;  // the second one is made of ops and checked below
+    const testing::RecordReport report = testing::check_record(there, options);
+    MESSAGE(spec->name << ": " << report.seconds << " s");
+    INFO(report.text());
+    CHECK_MESSAGE((report.verdict() == testing::Verdict::agree), spec->name);
+  }
+  CHECK(checked > 30);
+}
+
+TEST_CASE("tensors on a device") {
+  install_cuda();
+  const Tensor x = from_values({2, 3}, std::vector<double>{1, 2, 3, 4, 5, 6}, DType::f32);
+  const Tensor there = on_device(x, device_from_string("cuda"));
+  CHECK(there.describe() == "(2,3) f32 cuda:0");
+  CHECK(there.to_vector<double>() == x.to_vector<double>());
+  CHECK_THROWS_WITH_AS(there.data<float>(), doctest::Contains("code of the CPU reads a tensor (2,3) f32 cuda:0"),
+                       ContractError);
+  CHECK_THROWS_WITH_AS(x + there,
+                       doctest::Contains("[add] inputs are on different devices: a (2,3) f32 cpu, b (2,3) f32 cuda:0"),
+                       ContractError);
+  CHECK_THROWS_WITH_AS(device_from_string("cuda:1"),
+                       doctest::Contains("device 'cuda:1' is not there; there are: cpu, cuda:0"), UsageError);
+  CHECK(device_from_string("auto") == (cuda::is_emulation() ? Device{} : device));
+}
