@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Runs every command of the ```sh blocks in README.md and docs/, each file in a folder of its own. The program is on PATH as
-# `gradus`. Scripts of the repository itself (tools/, third_party/, cmake) are run by continuous integration, not here.
+# Runs every command of the ```sh blocks in README.md and docs/, each file in a folder of its own. The programs are on PATH as
+# `gradus` and `gradus-emulated`. Scripts of the repository itself (tools/, third_party/, cmake) are run by continuous integration, not here.
 set -euo pipefail
 root=$1 program=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/bin"
 ln -s "$program" "$work/bin/gradus"
+ln -s "$program-emulated" "$work/bin/gradus-emulated"
 export PATH="$work/bin:$PATH"
 count=0
 for document in "$root"/README.md "$root"/docs/*.md; do

@@ -11,6 +11,7 @@ TEST_CASE("gradcheck: contradictions and values that cannot be used") {
       {"gradcheck --op layernorm", 2, "there is no op 'layernorm' (did you mean layer_norm?)"},
       {"gradcheck --model bert", 2, "--model bert: this version has: gpt"},
       {"gradcheck --op add --tiny", 2, "--tiny goes with --model"},
+      {"gradcheck --model gpt --device cpu", 2, "--device goes with a built-in --op or --all"},
       {"gradcheck --op add --timeout 3", 2, "--timeout goes with --lib"},
       {"gradcheck --all --sample rows", 2, "--sample goes with a built-in --op"},
       {"gradcheck --op sum --sample nowhere", 2, "[sum] there is no sample 'nowhere'; it has: all, "},

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "framework/base/error.h"
+#include "framework/kernels/cpu/parallel.h"
 #include "framework/tensor/allocator.h"
 #include "tools/commands.h"
 
@@ -26,6 +27,10 @@ PeakMemory peak_memory() {
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
   return {usage.ru_maxrss / 1024, allocator::statistics().peak_bytes_in_use / (1 << 20)};
+}
+
+std::string runs_on(Device device) {
+  return device == Device{} ? fmt::format("{} threads", cpu::thread_count()) : describe(device);
 }
 
 std::string processor_name() {

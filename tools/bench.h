@@ -40,6 +40,9 @@ struct PeakMemory {
 };
 PeakMemory peak_memory();
 
+/// `2 threads`, or the device's name.
+std::string runs_on(Device device);
+
 /// `Intel(R) Xeon(R) Processor`, as the system calls it; "unknown" where it does not say.
 std::string processor_name();
 

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "framework/autograd/modes.h"
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
+#include "framework/tensor/device_memory.h"
 #include "tools/bench.h"
 
 namespace gradus::tools {
@@ -72,9 +75,26 @@ double measure_copy() {
          });
 }
 
+/// By the ops themselves: what is compared with them is the other ops.
+Ceilings measure_device(DType dtype, Device device) {
+  const NoGradScope no_grad;
+  const auto least = [&](const auto& work) {
+    work();
+    return least_seconds([&] {
+      work();
+      synchronize(device);
+    });
+  };
+  // The emulation is no faster than a reader.
+  const std::int64_t n = device_memory(device).emulated ? 64 : 4096, bytes = n * n * 16;
+  const Tensor a = full({n, n}, 0.5, dtype, device), block = zeros({bytes}, DType::u8, device);
+  return {2.0 * n * n * n / least([&] { matmul(a, a); }), 2.0 * bytes / least([&] { clone(block); })};
+}
+
 }  // namespace
 
-Ceilings measure_ceilings(DType dtype) {
+Ceilings measure_ceilings(DType dtype, Device device) {
+  if (device != Device{}) return measure_device(dtype, device);
   return {dtype == DType::f64 ? measure_arithmetic<double>() : measure_arithmetic<float>(), measure_copy()};
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "framework/base/dtype.h"
+#include "framework/tensor/device.h"
 
 namespace gradus::tools {
 
@@ -16,6 +17,7 @@ struct Ceilings {
 /// Memory: a copy of 16 MiB, a hidden tensor of the vanilla model in f32, in parts of 64 KiB; a byte counts when it is
 /// read and again when it is written. So a large cache helps the copy as it helps the ops; what works on less may pass
 /// this ceiling, and what works on much more cannot reach it.
-Ceilings measure_ceilings(DType dtype);
+/// Of another device: products of square matrices of 4096 rows, and a copy of 256 MiB.
+Ceilings measure_ceilings(DType dtype, Device device);
 
 }  // namespace gradus::tools

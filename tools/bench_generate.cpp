@@ -38,7 +38,7 @@ std::vector<Ids> decode_plainly(models::Gpt& model, std::vector<Ids> sequences, 
   for (Ids& sequence : sequences) {
     for (std::int64_t step = 0; step < count; ++step) {
       const auto length = static_cast<std::int64_t>(sequence.size());
-      const Tensor logits = model.forward(from_values({1, length}, sequence));
+      const Tensor logits = model.forward(on_device(from_values({1, length}, sequence), model.device()));
       sequence.push_back(static_cast<std::int64_t>(argmax(slice(logits, 1, length - 1, length)).item()));
     }
   }
@@ -46,11 +46,12 @@ std::vector<Ids> decode_plainly(models::Gpt& model, std::vector<Ids> sequences, 
 }
 
 void bench_generate(const BenchGenerateOptions& options) {
-  const DType dtype = options.common.apply();
+  const Compute compute = options.common.apply();
   require_between("--questions", options.questions, 1, 1000000);
   require_between("--plain_questions", options.plain_questions, 1, options.questions);
   require_between("--characters", options.characters, 1, 64);
-  models::Gpt model({}, options.common.seed, dtype);
+  models::Gpt model({}, options.common.seed, compute.dtype);
+  model.to(compute.device);
   const std::vector<Ids> questions = random_questions(options.questions, options.common.seed);
   const std::vector<Ids> few(questions.begin(), questions.begin() + options.plain_questions);
   decode_plainly(model, {few.front()}, options.characters);  // the first run pays for the memory

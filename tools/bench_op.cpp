@@ -32,20 +32,30 @@ struct Measurement {
   Cost cost;
 };
 
-/// Calls timed(), each time after untimed(), for about `seconds` seconds in all and at least three times; the first
-/// call is not counted.
+/// Calls timed() and waits for the device, each time after untimed(), for about `seconds` seconds in all and at least
+/// three times; the first call is not counted.
 template <class Untimed, class Timed>
-Measurement measure(const std::string& pass, double seconds, const Untimed& untimed, const Timed& timed) {
+Measurement measure(const std::string& pass, double seconds, Device device, const Untimed& untimed,
+                    const Timed& timed) {
   untimed();
   timed();
   std::vector<double> times;
   for (const Stopwatch all; times.size() < 3 || all.seconds() < seconds;) {
     untimed();
+    synchronize(device);
     const Stopwatch watch;
     timed();
+    synchronize(device);
     times.push_back(watch.seconds());
   }
   return {pass, spread_of(times), times.size(), {}};
+}
+
+Device device_of(const Tensors& tensors) {
+  for (const Tensor& tensor : tensors) {
+    if (tensor.defined()) return tensor.device();
+  }
+  return {};
 }
 
 double size_of(const Tensor& tensor) {
@@ -67,7 +77,8 @@ Measurement measure_forward(const OpSpec& spec, const Sample& sample, double sec
     std::transform(sample.inputs.begin(), sample.inputs.end(), inputs.begin(),
                    [](const Tensor& x) { return clone(x); });
   };
-  Measurement forward = measure("forward", seconds, renew, [&] { outputs = apply(spec, inputs, sample.attributes); });
+  Measurement forward =
+      measure("forward", seconds, device_of(inputs), renew, [&] { outputs = apply(spec, inputs, sample.attributes); });
   forward.cost = spec.cost(make_call(spec, inputs, sample.attributes, SourceLocation::current()));
   return forward;
 }
@@ -83,7 +94,7 @@ Recorded record(const OpSpec& spec, const Tensors& inputs, const Attributes& att
   for (const Tensor& output : apply(spec, inputs, attributes)) {
     if (!output.requires_grad()) continue;
     recorded.outputs.push_back(output);
-    recorded.cotangents.push_back(cast(random_normal(output.shape(), generator), output.dtype()));
+    recorded.cotangents.push_back(on_device(random_normal(output.shape(), generator, output.dtype()), output.device()));
   }
   return recorded;
 }
@@ -133,7 +144,7 @@ std::optional<Measurement> measure_backward(const OpSpec& spec, const Sample& sa
   const Tensors cotangents = recorded.cotangents;
   Tensors gradients;
   Measurement backward = measure(
-      "backward", seconds,
+      "backward", seconds, device_of(inputs),
       [&] {
         gradients.clear();
         recorded.outputs.clear();
@@ -204,10 +215,11 @@ nlohmann::ordered_json to_json(const OpSpec& spec, const Sample& sample, const M
 }
 
 /// Times an op both ways, prints a line for each, and adds them to `results`.
-void bench_one(const OpSpec& spec, const BenchOpOptions& options, DType dtype, const Ceilings& ceilings,
+void bench_one(const OpSpec& spec, const BenchOpOptions& options, const Compute& compute, const Ceilings& ceilings,
                nlohmann::ordered_json& results) {
   const std::uint64_t seed = options.common.seed;
-  const Sample sample = large_sample(spec, options.sizes, dtype, seed);
+  Sample sample = large_sample(spec, options.sizes, compute.dtype, seed);
+  for (Tensor& input : sample.inputs) input = on_device(input, compute.device);
   const auto report = [&](const Measurement& measured) {
     print_line(spec, measured, ceilings);
     results.push_back(to_json(spec, sample, measured, ceilings));
@@ -217,12 +229,12 @@ void bench_one(const OpSpec& spec, const BenchOpOptions& options, DType dtype, c
   if (const auto backward = measure_backward(spec, sample, forward.cost, options.seconds, seed)) report(*backward);
 }
 
-void print_heading(const Ceilings& ceilings, const BenchOpOptions& options) {
+void print_heading(const Ceilings& ceilings, const BenchOpOptions& options, Device device) {
   std::cout << fmt::format(
-      "{}, {} threads, {}: {:.0f} GFLOP/s in multiply-adds, {:.1f} GB/s in a copy\n"
+      "{}, {}, {}: {:.0f} GFLOP/s in multiply-adds, {:.1f} GB/s in a copy\n"
       "{:28} {:8} {:>11} {:>15} {:>15}  nearer ceiling\n",
-      processor_name(), cpu::thread_count(), options.common.dtype, ceilings.flops / 1e9, ceilings.bytes / 1e9, "op",
-      "pass", "time", "GFLOP/s", "GB/s");
+      processor_name(), runs_on(device), options.common.dtype, ceilings.flops / 1e9, ceilings.bytes / 1e9, "op", "pass",
+      "time", "GFLOP/s", "GB/s");
 }
 
 void check_options(const BenchOpOptions& options) {
@@ -234,15 +246,15 @@ void check_options(const BenchOpOptions& options) {
 }
 
 void bench_op(const BenchOpOptions& options) {
-  const DType dtype = options.common.apply();
+  const Compute compute = options.common.apply();
   check_options(options);
   const std::vector<const OpSpec*> ops = options.all ? all_ops() : std::vector{&built_in_op(options.name)};
-  const Ceilings ceilings = measure_ceilings(dtype);
-  print_heading(ceilings, options);
+  const Ceilings ceilings = measure_ceilings(compute.dtype, compute.device);
+  print_heading(ceilings, options, compute.device);
   nlohmann::ordered_json results = nlohmann::ordered_json::array();
   for (const OpSpec* spec : ops) {
     try {
-      bench_one(*spec, options, dtype, ceilings, results);
+      bench_one(*spec, options, compute, ceilings, results);
     } catch (const ContractError& error) {
       // Not every op computes in every dtype: of all, those that do are wanted.
       if (!options.all) throw;
@@ -253,6 +265,7 @@ void bench_op(const BenchOpOptions& options) {
   write_json(options.common.json, {{"what", "gradus_op"},
                                    {"dtype", options.common.dtype},
                                    {"threads", cpu::thread_count()},
+                                   {"device", describe(compute.device)},
                                    {"processor", processor_name()},
                                    {"peak_gflop_per_s", ceilings.flops / 1e9},
                                    {"copy_gb_per_s", ceilings.bytes / 1e9},

@@ -45,7 +45,7 @@ struct TimedStep {
 /// Batch, forward, loss, backward, clip, AdamW: a step of the trainer, at a constant rate.
 TimedStep run_step(models::Gpt& model, optim::AdamW& optimizer, const Batches& batches, std::int64_t step) {
   const Stopwatch watch;
-  const data::Batch batch = batches(step);
+  const data::Batch batch = data::on_device(batches(step), model.device());
   const Tensor loss = prediction_loss(model, batch);
   model.zero_gradients();
   backward(loss);
@@ -70,7 +70,7 @@ nlohmann::ordered_json rates(const std::string& name, const Spread& spread) {
 }
 
 /// Prints and writes the rates of the steps.
-void report(const BenchTrainOptions& options, const std::vector<TimedStep>& steps) {
+void report(const BenchTrainOptions& options, Device device, const std::vector<TimedStep>& steps) {
   std::vector<double> seconds, counted_rates, computed_rates;
   double counted = 0, computed = 0;
   for (const TimedStep& step : steps) {
@@ -83,9 +83,9 @@ void report(const BenchTrainOptions& options, const std::vector<TimedStep>& step
                computed_rate = spread_of(computed_rates);
   const double padding = 1 - computed / counted;
   const PeakMemory memory = peak_memory();
-  std::cout << fmt::format("{:.0f} tokens/s, {:.0f} to {:.0f} (median of {} steps of {:.3f} s), {} threads\n",
+  std::cout << fmt::format("{:.0f} tokens/s, {:.0f} to {:.0f} (median of {} steps of {:.4f} s), {}\n",
                            counted_rate.median, counted_rate.least, counted_rate.most, steps.size(), time.median,
-                           cpu::thread_count());
+                           runs_on(device));
   if (!options.corpus.empty()) {
     std::cout << fmt::format(
         "{:.0f} of them are computed, {:.0f} to {:.0f}; {:.1f} % are padding, which the schedule counts\n",
@@ -96,8 +96,8 @@ void report(const BenchTrainOptions& options, const std::vector<TimedStep>& step
       {"what", "gradus_train"},        {"corpus", options.corpus.empty() ? "synthetic" : options.corpus},
       {"batch", options.batch},        {"length", options.length},
       {"dtype", options.common.dtype}, {"threads", cpu::thread_count()},
-      {"processor", processor_name()}, {"steps", steps.size()},
-                                 {"recompute", options.recompute}};
+      {"device", describe(device)},    {"processor", processor_name()},
+      {"steps", steps.size()},         {"recompute", options.recompute}};
   json.update(rates("tokens_per_s", counted_rate));
   json.update(rates("computed_tokens_per_s", computed_rate));
   json.update(nlohmann::ordered_json{{"padding_share", padding},
@@ -111,7 +111,7 @@ void report(const BenchTrainOptions& options, const std::vector<TimedStep>& step
 }
 
 void bench_train(const BenchTrainOptions& options) {
-  const DType dtype = options.common.apply();
+  const Compute compute = options.common.apply();
   check_options(options);
   std::optional<tasks::Corpus> corpus;
   std::optional<tasks::SpanCorruption> source;
@@ -126,7 +126,8 @@ void bench_train(const BenchTrainOptions& options) {
                    options.common.seed);
     batches = batches_of(*source);
   }
-  models::Gpt model(config, options.common.seed, dtype);
+  models::Gpt model(config, options.common.seed, compute.dtype);
+  model.to(compute.device);
   model.set_recompute(options.recompute);
   optim::AdamW optimizer(model.named_parameters(), {});
   std::vector<TimedStep> steps;
@@ -134,7 +135,7 @@ void bench_train(const BenchTrainOptions& options) {
     const TimedStep timed = run_step(model, optimizer, batches, step);
     if (step >= options.warmup) steps.push_back(timed);
   }
-  report(options, steps);
+  report(options, compute.device, steps);
 }
 
 }  // namespace

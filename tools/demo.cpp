@@ -79,7 +79,7 @@ std::string table_row(const std::string& name, const tasks::Score& score) {
 }
 
 void demo(const DemoOptions& options) {
-  const DType dtype = options.common.apply();
+  const Compute compute = options.common.apply();
   const auto start = std::chrono::steady_clock::now();
   const WorldFolder folder(options.keep);
   tasks::write_world(tasks::make_world(options.world), folder.path());
@@ -97,10 +97,12 @@ void demo(const DemoOptions& options) {
   };
 
   const tasks::Score majority = majority_baseline(folder.file("train.tsv"), questions);
-  models::Gpt untaught(config, options.common.seed, dtype);
+  models::Gpt untaught(config, options.common.seed, compute.dtype);
+  untaught.to(compute.device);
   train_phase({"1. finetuning without pretraining", 20, 1e-3}, options, untaught, finetuning);
   const tasks::Score without = evaluate(untaught);
-  models::Gpt taught(config, options.common.seed, dtype);
+  models::Gpt taught(config, options.common.seed, compute.dtype);
+  taught.to(compute.device);
   train_phase({"2. pretraining by span corruption", options.pretrain_epochs, 2e-3}, options, taught, pretraining);
   train_phase({"3. finetuning the pretrained model", 15, 1e-4}, options, taught, finetuning);
   const tasks::Score with = evaluate(taught);

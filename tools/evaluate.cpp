@@ -19,7 +19,7 @@ struct EvaluateOptions {
 };
 
 void evaluate(const EvaluateOptions& options) {
-  const DType dtype = options.common.apply();
+  const Compute compute = options.common.apply();
   require_known_variant(options.variant);
   if (options.reading_params_path.empty()) fail<UsageError>("--reading_params_path is needed: the model to evaluate");
   if (options.eval_corpus_path.empty()) fail<UsageError>("--eval_corpus_path is needed: the questions");
@@ -30,7 +30,9 @@ void evaluate(const EvaluateOptions& options) {
                     {"--reading_params_path", options.reading_params_path},
                     {"--eval_corpus_path", options.eval_corpus_path}},
                    {{"--outputs_path", options.outputs_path}, {"--json", options.common.json}});
-  models::LoadedModel loaded = models::load_model(options.reading_params_path, options.variant, options.common.seed, dtype);
+  models::LoadedModel loaded =
+      models::load_model(options.reading_params_path, options.variant, options.common.seed, compute.dtype);
+  loaded.model->to(compute.device);
   if (!options.corpus.empty()) {
     const tasks::Corpus corpus = tasks::load_corpus(options.corpus);
     std::cout << corpus.summary() << std::endl;

@@ -22,7 +22,7 @@ void add_finetune(CLI::App& program) {
                "    --writing_params_path vanilla.finetune.params --finetune_corpus_path birth_places_train.tsv");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
-    const DType dtype = options->common.apply();
+    const Compute compute = options->common.apply();
     check_training_options(*options);
     if (options->finetune_corpus_path.empty())
       fail<UsageError>("--finetune_corpus_path is needed: the questions to finetune on");
@@ -31,13 +31,16 @@ void add_finetune(CLI::App& program) {
     const bool pretrained = !options->reading_params_path.empty();
     std::unique_ptr<models::Gpt> model;
     if (pretrained) {
-      models::LoadedModel loaded = models::load_model(options->reading_params_path, options->variant, options->common.seed, dtype);
+      models::LoadedModel loaded =
+          models::load_model(options->reading_params_path, options->variant, options->common.seed, compute.dtype);
       data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options->reading_params_path, options->corpus);
       model = std::move(loaded.model);
       require_same_model(*command, *options, model->config());
     } else {
-      model = std::make_unique<models::Gpt>(model_config(*options, corpus.vocabulary.size()), options->common.seed, dtype);
+      model = std::make_unique<models::Gpt>(model_config(*options, corpus.vocabulary.size()), options->common.seed,
+                                            compute.dtype);
     }
+    model->to(compute.device);
     const tasks::Names source(options->finetune_corpus_path, corpus.vocabulary, model->config().block_size - 1,
                               options->batch_size > 0 ? options->batch_size : 256, options->common.seed,
                               options->shuffle);

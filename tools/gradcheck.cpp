@@ -2,9 +2,11 @@
 
 #include <iostream>
 #include <limits>
+#include <map>
 
 #include "framework/base/error.h"
 #include "framework/ops/registry.h"
+#include "framework/testing/through_device.h"
 #include "framework/testing/zoo_report.h"
 #include "tools/built_in_op.h"
 #include "tools/commands.h"
@@ -26,12 +28,19 @@ std::string GradcheckRequest::mode_flag() const { return mode == "auto" ? "" : "
 
 namespace {
 
+/// The op as it runs on `device`.
+const OpSpec& on(Device device, const OpSpec& spec) {
+  static std::map<std::string, OpSpec> elsewhere;
+  if (device == Device{}) return spec;
+  return elsewhere.try_emplace(spec.name, testing::through_device(spec, device)).first->second;
+}
+
 void require_gradient(const OpSpec& spec) {
   if (!spec.is_differentiable()) fail<UsageError>("[{}] has no gradient to check", spec.name);
 }
 
 /// The gradient alone, on some samples or on inputs of the user's own.
-void check_gradient(const GradcheckRequest& request, GradcheckSession& session) {
+void check_gradient(const GradcheckRequest& request, Device device, GradcheckSession& session) {
   const OpSpec& spec = built_in_op(request.op);
   require_gradient(spec);
   std::vector<Sample> samples;
@@ -50,10 +59,11 @@ void check_gradient(const GradcheckRequest& request, GradcheckSession& session) 
   for (const Sample& sample : samples) {
     for (const int order : {1, 2}) {
       if (request.order != 0 && request.order != order) continue;
-      testing::CheckReport report = check(spec, sample, request.check_options(), order);
+      testing::CheckReport report = check(on(device, spec), sample, request.check_options(), order);
       if (!request.inputs.empty()) {
         report.rerun =
             fmt::format("gradus gradcheck --op {} --order {} --seed {} --explain", spec.name, order, request.seed);
+        if (device != Device{}) report.rerun += " --device " + to_string(device);
         for (const std::string& input : request.inputs) report.rerun += " --input " + quoted(input);
         for (const std::string& attribute : request.attributes) report.rerun += " --attr " + quoted(attribute);
       }
@@ -63,12 +73,12 @@ void check_gradient(const GradcheckRequest& request, GradcheckSession& session) 
   }
 }
 
-void check_records(const GradcheckRequest& request, GradcheckSession& session) {
+void check_records(const GradcheckRequest& request, Device device, GradcheckSession& session) {
   const std::vector<const OpSpec*> ops = request.all ? all_ops() : std::vector{&built_in_op(request.op)};
   std::size_t wrong = 0;
   double seconds = 0;
   for (const OpSpec* spec : ops) {
-    const testing::RecordReport report = testing::check_record(*spec, request.check_options());
+    const testing::RecordReport report = testing::check_record(on(device, *spec), request.check_options());
     session.add(report);
     wrong += !report.passed();
     seconds += report.seconds;
@@ -76,11 +86,11 @@ void check_records(const GradcheckRequest& request, GradcheckSession& session) {
   std::cout << fmt::format("{} ops checked, {} wrong, {:.1f} s\n", ops.size(), wrong, seconds);
 }
 
-void sweep_ops(const GradcheckRequest& request, GradcheckSession& session) {
+void sweep_ops(const GradcheckRequest& request, Device device, GradcheckSession& session) {
   if (!request.all) require_gradient(built_in_op(request.op));
   for (const OpSpec* spec : request.all ? all_ops() : std::vector{&built_in_op(request.op)}) {
     if (spec->samples && spec->is_differentiable())
-      session.add(testing::sweep(*spec, static_cast<int>(request.repeat), request.check_options()));
+      session.add(testing::sweep(on(device, *spec), static_cast<int>(request.repeat), request.check_options()));
   }
 }
 
@@ -99,6 +109,7 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
   only_with("--timeout", of_library, "--lib");
   only_with("--sample", of_op, "a built-in --op");
   only_with("--order", of_op, "a built-in --op");
+  only_with("--device", of_op || request.all, "a built-in --op or --all");
   only_with("--tiny", !request.model.empty(), "--model");
   only_with("--repeat", of_op || of_library || request.all, "--op, --all or --lib");
   only_with("--explain", of_op || of_library || !request.model.empty(), "--op, --model or --lib");
@@ -121,6 +132,7 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
 
 void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
   refuse_contradictions(request, command);
+  const Device device = device_from_string(request.device);
   if (!request.new_op.empty()) return write_op_template(request.new_op);
   if (request.zoo) {
     std::cout << testing::to_markdown(testing::visit_zoo());
@@ -136,9 +148,9 @@ void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
       !request.sample.empty() || request.order != 0 || !request.inputs.empty() || request.output.explain;
   if (!request.shared_library.empty()) check_library(request, session);
   else if (!request.model.empty()) check_model(request, session);
-  else if (request.repeat > 0) sweep_ops(request, session);
-  else if (!request.all && gradient_only) check_gradient(request, session);
-  else check_records(request, session);
+  else if (request.repeat > 0) sweep_ops(request, device, session);
+  else if (!request.all && gradient_only) check_gradient(request, device, session);
+  else check_records(request, device, session);
   session.finish();
 }
 
@@ -195,6 +207,9 @@ void add_gradcheck(CLI::App& program) {
       ->capture_default_str()
       ->group("How");
   add_seed(*command, request->seed, "Other inputs, cotangents and directions")->group("How");
+  command->add_option("--device", request->device, "Where built-in ops run: auto, cpu, cuda or cuda:N")
+      ->capture_default_str()
+      ->group("How");
   command->add_option("--timeout", request->timeout, "Seconds for each call into a library")
       ->check(CLI::PositiveNumber)
       ->capture_default_str()

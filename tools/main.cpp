@@ -7,6 +7,7 @@
 #include "framework/base/instructions.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
+#include "tools/devices.h"
 #include "tools/options.h"
 #include "tools/process.h"
 
@@ -22,6 +23,7 @@ int report(const std::string& message, int status) {
 
 int run(int argc, char** argv) {
   using namespace gradus;
+  tools::install_devices();
   CLI::App program(
       "A deep-learning framework to read, learn from and train with.\n\n"
       "  gradus demo                                       the whole job on a small built-in world\n"

@@ -11,6 +11,7 @@
 #include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/tensor/device.h"
+#include "framework/tensor/precision.h"
 #include "tools/arguments.h"
 
 namespace gradus::tools {
@@ -18,27 +19,35 @@ namespace {
 constexpr int most_threads = 1024;
 }
 
-DType CommonOptions::apply() const {
+Compute CommonOptions::apply() const {
   if (threads < 0 || threads > most_threads)
     fail<UsageError>("--threads must be between 1 and {}, or 0 for all, not {}", most_threads, threads);
   if (threads > 0) cpu::set_thread_count(threads);
-  device_from_string(device);
-  const DType type = dtype_from_string(dtype);
-  if (!is_floating(type)) fail<UsageError>("--dtype {}: models compute in f32, bf16 or f64", dtype);
-  if (type == DType::bf16 && cpu::bf16_products() == "f32") {
+  const Device where = device_from_string(device);
+  const bool tf32 = dtype == "tf32";
+  if (tf32 && where == Device{})
+    fail<UsageError>("--dtype tf32: tensor cores of a CUDA device compute in it, the CPU does not");
+  set_product_precision(tf32 ? ProductPrecision::tf32 : ProductPrecision::full);
+  const DType type = tf32 ? DType::f32 : dtype_from_string(dtype);
+  if (!is_floating(type)) fail<UsageError>("--dtype {}: models compute in f32, bf16, f64 or tf32", dtype);
+  if (type == DType::bf16 && where == Device{} && cpu::bf16_products() == "f32") {
     std::cerr << "note: this processor has no bf16 instructions: matrix products widen to f32, --dtype f32 is faster\n";
   }
   train::progress_mode_from_string(progress);
   prepare_json(json);
-  return type;
+  return {type, where};
 }
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   add_seed(command, options.seed, "Initial values, data order, corruption and dropout all follow from it");
   command.add_option("--threads", options.threads, "CPU threads; 0 for all. Results do not depend on it")->capture_default_str();
-  command.add_option("--dtype", options.dtype, "f32, bf16 (activations and products; parameters stay f32) or f64")
+  command
+      .add_option("--dtype", options.dtype,
+                  "f32, bf16 (activations and products; parameters stay f32), f64, or tf32 (f32 with products in 19 "
+                  "bits, on CUDA devices)")
       ->capture_default_str();
-  command.add_option("--device", options.device, "auto or cpu")->capture_default_str();
+  command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one")
+      ->capture_default_str();
   command.add_option("--progress", options.progress, "auto, bar, plain, lines (one for each step) or off")->capture_default_str();
   command.add_option("--json", options.json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");
   command.add_option("--config", options.config, "Options from a file: JSON, or lines key = value")->type_name("FILE");

@@ -8,9 +8,16 @@
 #include <vector>
 
 #include "framework/base/dtype.h"
+#include "framework/tensor/device.h"
 #include "framework/train/progress.h"
 
 namespace gradus::tools {
+
+/// What a model computes in, and where.
+struct Compute {
+  DType dtype;
+  Device device;
+};
 
 struct CommonOptions {
   std::uint64_t seed = 0;
@@ -18,8 +25,8 @@ struct CommonOptions {
   std::string dtype = "f32", device = "auto", progress = "auto", json, config;
   bool print_config = false;
 
-  /// Puts threads into effect and returns the dtype to compute in. Throws UsageError for what this build cannot do.
-  DType apply() const;
+  /// Puts threads and the precision of products into effect. Throws UsageError for what this build cannot do.
+  Compute apply() const;
 };
 
 /// --seed --threads --dtype --device --progress --json --config --print_config

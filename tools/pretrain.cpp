@@ -17,7 +17,7 @@ void add_pretrain(CLI::App& program) {
                "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
-    const DType dtype = options->common.apply();
+    const Compute compute = options->common.apply();
     check_training_options(*options);
     if (!options->reading_params_path.empty()) fail<UsageError>("--reading_params_path: pretraining starts from new weights");
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
@@ -25,7 +25,8 @@ void add_pretrain(CLI::App& program) {
     const std::int64_t length = options->edition >= 2024 ? options->block_size : options->block_size - 1;
     const tasks::SpanCorruption source(corpus, tasks::assignment_rules(options->block_size, length),
                                        options->batch_size > 0 ? options->batch_size : 128, options->common.seed, options->shuffle);
-    models::Gpt model(model_config(*options, corpus.vocabulary.size()), options->common.seed, dtype);
+    models::Gpt model(model_config(*options, corpus.vocabulary.size()), options->common.seed, compute.dtype);
+    model.to(compute.device);
     // The schedule was made for 200 of the 650 epochs until the edition of 2024 stretched it over all.
     const std::int64_t falling_epochs = options->edition >= 2024 ? 650 : 200;
     const Recipe recipe{

@@ -40,12 +40,13 @@ std::int64_t draw(const std::vector<double>& logits, const SampleOptions& option
 }
 
 void sample(SampleOptions& options) {
-  const DType dtype = options.common.apply();
+  const Compute compute = options.common.apply();
   if (!(options.temperature >= 0)) fail<UsageError>("--temperature must not be negative, not {}", options.temperature);
   if (options.top_k < 0 || options.max_new < 0 || options.num_samples < 1) fail<UsageError>("--top_k, --max_new and --num_samples must not be negative");
   if (options.prompt == "-") options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   require_distinct({{"MODEL", options.model}}, {{"--json", options.common.json}});
-  models::LoadedModel loaded = models::load_model(options.model, "vanilla", options.common.seed, dtype);
+  models::LoadedModel loaded = models::load_model(options.model, "vanilla", options.common.seed, compute.dtype);
+  loaded.model->to(compute.device);
   const std::vector<std::int64_t> prompt = loaded.vocabulary.encode(data::decode_utf8(options.prompt, "--prompt"), "--prompt");
   if (prompt.empty()) fail<UsageError>("--prompt must not be empty: the model continues it");
   loaded.model->set_training(false);
@@ -57,7 +58,8 @@ void sample(SampleOptions& options) {
     std::cout << options.prompt;
     for (std::int64_t step = 0; step < options.max_new; ++step) {
       const std::int64_t context = std::min<std::int64_t>(ids.size(), loaded.model->config().block_size);
-      const Tensor logits = loaded.model->forward(from_values({1, context}, std::vector<std::int64_t>(ids.end() - context, ids.end())));
+      const Tensor seen = from_values({1, context}, std::vector<std::int64_t>(ids.end() - context, ids.end()));
+      const Tensor logits = loaded.model->forward(on_device(seen, compute.device));
       ids.push_back(draw(slice(logits, 1, context - 1, context).to_vector<double>(), options, random));
       std::cout << data::encode_utf8(loaded.vocabulary.decode({ids.back()})) << std::flush;
     }

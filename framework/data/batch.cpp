@@ -59,4 +59,11 @@ std::vector<Batch> split(const Batch& batch, std::int64_t parts) {
   return result;
 }
 
+Batch on_device(const Batch& batch, Device device) {
+  Batch moved = batch;
+  moved.inputs = gradus::on_device(batch.inputs, device);
+  moved.targets = gradus::on_device(batch.targets, device);
+  return moved;
+}
+
 }  // namespace gradus::data

@@ -30,6 +30,8 @@ Batch collate(const std::vector<Example>& examples);
 /// first.
 std::vector<Batch> split(const Batch& batch, std::int64_t parts);
 
+Batch on_device(const Batch& batch, Device device);
+
 /// Batches as a pure function of (epoch, index): resuming needs no more than these two numbers.
 class BatchSource {
  public:

@@ -28,6 +28,15 @@ std::int64_t Module::parameter_count() const {
   return count;
 }
 
+void Module::to(Device device) {
+  for (const Tensor& tensor : parameters()) tensor.move_to(device);
+}
+
+Device Module::device() const {
+  const Tensors all = parameters();
+  return all.empty() ? Device{} : all[0].device();
+}
+
 void Module::zero_gradients() const {
   for (const Tensor& tensor : parameters()) tensor.set_gradient({});
 }

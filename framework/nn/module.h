@@ -27,6 +27,10 @@ class Module {
   NamedTensors named_parameters() const;
   Tensors parameters() const;
   std::int64_t parameter_count() const;
+  /// Puts all parameters on a device; gradients are forgotten.
+  void to(Device device);
+  /// Where the parameters are; the CPU for none.
+  Device device() const;
   /// Forgets all accumulated gradients.
   void zero_gradients() const;
 

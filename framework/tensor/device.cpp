@@ -42,6 +42,18 @@ std::string to_string(Device device) {
   return device.kind == Device::Kind::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
 }
 
+std::string describe(Device device) {
+  if (device.kind == Device::Kind::cpu) return to_string(device);
+  const DeviceMemory& memory = device_memory(device);
+  return memory.name ? fmt::format("{}, {}", to_string(device), memory.name(device.index)) : to_string(device);
+}
+
+void synchronize(Device device) {
+  if (device.kind == Device::Kind::cpu) return;
+  const DeviceMemory& memory = device_memory(device);
+  if (memory.synchronize) memory.synchronize(device.index);
+}
+
 Device device_from_string(std::string_view name) {
   if (name == "cpu") return {};
   if (name == "auto") {

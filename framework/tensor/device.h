@@ -18,6 +18,12 @@ struct Device {
 /// `cpu`, `cuda:0`.
 std::string to_string(Device device);
 
+/// With the name of the hardware: `cuda:0, NVIDIA H200`.
+std::string describe(Device device);
+
+/// Returns when the device has done all that was asked of it. For clocks: whoever reads a tensor need not wait.
+void synchronize(Device device);
+
 /// Parses `auto`, `cpu`, `cuda`, `cuda:N`. Throws UsageError that lists the devices of this build.
 Device device_from_string(std::string_view name);
 

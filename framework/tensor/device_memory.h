@@ -18,6 +18,7 @@ struct DeviceMemory {
   std::function<void*(std::int64_t bytes, int index)> allocate;
   std::function<void(void* block, int index)> release;
   /// Done, as far as the host can see, when it returns. One of the two devices may be the CPU.
+  std::function<void(int index)> synchronize = {};
   std::function<void(void* to, Device to_device, const void* from, Device from_device, std::int64_t bytes)> copy;
 };
 

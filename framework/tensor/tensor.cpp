@@ -117,6 +117,15 @@ Tensor on_device(const Tensor& tensor, Device device) {
   return moved.window(tensor.shape(), tensor.strides(), -lowest);
 }
 
+void Tensor::move_to(Device device) const {
+  if (!is_leaf()) fail("a tensor that came from an op cannot move to {}: {}", to_string(device), describe());
+  const Tensor moved = on_device(*this, device);
+  if (moved.is_same(*this)) return;
+  if (meta()) set_gradient({});
+  impl_->storage = moved.impl_->storage;
+  impl_->offset = moved.impl_->offset;
+}
+
 Tensor Tensor::window(const Shape& shape, const Shape& strides, std::int64_t offset) const {
   if (shape.rank() != strides.rank()) fail("shape {} and strides {} differ in rank", to_string(shape), to_string(strides));
   const auto [lowest, highest] = reach(shape, strides, offset);

@@ -96,6 +96,10 @@ class Tensor {
   /// The same elements, cut off from the tape.
   Tensor detach() const { return alias(); }
 
+  /// Puts the elements on `device`, for all handles of this tensor; views keep the elements where they were. A leaf's
+  /// gradient is forgotten. Throws where the tensor came from a recorded op.
+  void move_to(Device device) const;
+
   AutogradMeta* meta() const { return impl_->meta.get(); }
   const std::shared_ptr<AutogradMeta>& shared_meta() const { return impl_->meta; }
   AutogradMeta& ensure_meta() const;

@@ -58,7 +58,7 @@ std::string first_non_finite(const nn::Module& model, const std::function<Tensor
   try {
     const AnomalyScope anomaly;
     model.zero_gradients();
-    backward(loss(batch));
+    backward(loss(data::on_device(batch, model.device())));
   } catch (const NumericError& error) {
     return std::string("; first: ") + error.what();
   }
@@ -81,8 +81,10 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   }
   MetricsFile metrics(options.metrics_path, position.step);
   const std::int64_t all_tokens = source.counted_tokens_per_epoch() * options.max_epochs;
-  progress.message(fmt::format("{} steps ({} epochs of {} batches), {} parameters, {} threads; {}", total_steps, options.max_epochs, batches,
-                               model.parameter_count(), cpu::thread_count(), optimizer.describe()));
+  const std::string runs_on =
+      model.device() == Device{} ? fmt::format("{} threads", cpu::thread_count()) : describe(model.device());
+  progress.message(fmt::format("{} steps ({} epochs of {} batches), {} parameters, {}; {}", total_steps,
+                               options.max_epochs, batches, model.parameter_count(), runs_on, optimizer.describe()));
   progress.message(fmt::format("learning rate: {:e} at first, {:e} half-way, {:e} at the end", options.schedule.peak,
                                options.schedule.rate(all_tokens / 2), options.schedule.rate(all_tokens)));
   if (options.schedule.climbs_again(all_tokens)) {
@@ -135,7 +137,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
       if (part.predicted == 0 && batch.predicted > 0) continue;
       // The mean over the batch is the mean of the parts' means, weighted by what they predict.
       const double share = options.micro_batches == 1 ? 1 : double(part.predicted) / double(batch.predicted);
-      const Tensor value = loss(part);
+      const Tensor value = loss(data::on_device(part, model.device()));
       loss_value += share * value.item();
       if (!std::isfinite(loss_value)) blame_non_finite("the loss");
       backward(share == 1 ? value : value * share);

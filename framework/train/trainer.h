@@ -36,11 +36,11 @@ struct TrainingResult {
   double seconds = 0;  ///< over all parts of a resumed run
 };
 
-/// Trains `model` on `source`. Each step: loss(batch), backward, clip, optimizer step at the current rate; then the
-/// rate follows from the tokens counted so far, so the first step runs at the full rate (assignment 5, trainer). Throws
-/// NumericError, with the first op to blame, where the loss or the gradient norm is not finite: the parameters are
-/// those of the last good step then. Throws OutputError where metrics cannot be written, or the checkpoint on a signal;
-/// other checkpoints that fail are a warning.
+/// Trains `model` on `source`, on the model's device. Each step: loss(batch), backward, clip, optimizer step at the
+/// current rate; then the rate follows from the tokens counted so far, so the first step runs at the full rate
+/// (assignment 5, trainer). Throws NumericError, with the first op to blame, where the loss or the gradient norm is not
+/// finite: the parameters are those of the last good step then. Throws OutputError where metrics cannot be written, or
+/// the checkpoint on a signal; other checkpoints that fail are a warning.
 TrainingResult train(nn::Module& model, Generator& dropout_generator, optim::AdamW& optimizer, const data::BatchSource& source,
                      const std::function<Tensor(const data::Batch&)>& loss, const TrainerOptions& options);
 

@@ -26,7 +26,8 @@ namespace {
 
 /// Puts what is new, (B,H,T,D), behind what the cache holds; returns all of it.
 Tensor append(Tensor& cached, const Tensor& fresh, std::int64_t seen, std::int64_t room) {
-  if (!cached.defined()) cached = Tensor::empty({fresh.size(0), fresh.size(1), room, fresh.size(3)}, fresh.dtype());
+  const Shape shape = {fresh.size(0), fresh.size(1), room, fresh.size(3)};
+  if (!cached.defined()) cached = Tensor::empty(shape, fresh.dtype(), fresh.device());
   const std::int64_t end = seen + fresh.size(2);
   if (end > room) fail("attention: {} positions do not fit a cache for {}", end, room);
   elements::copy(slice(cached, 2, seen, end), fresh);

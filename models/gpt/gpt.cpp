@@ -91,7 +91,8 @@ Tensor Gpt::positions(const Lengths& lengths) const {
     for (std::int64_t place = 0; place < length; ++place) places.push_back(place);
   }
   const Tensor table = reshape(position_, {config_.block_size, config_.width});
-  return embedding(table, from_values({1, static_cast<std::int64_t>(places.size())}, places));
+  return embedding(table,
+                   on_device(from_values({1, static_cast<std::int64_t>(places.size())}, places), table.device()));
 }
 
 Tensor Gpt::embed(const Tensor& ids, const Tensor& positions) const {

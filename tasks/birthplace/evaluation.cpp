@@ -59,7 +59,7 @@ std::vector<std::vector<std::int64_t>> decode_greedily(models::Gpt& model, const
           const auto& sequence = sequences[members[first + row]];
           ids.insert(ids.end(), sequence.end() - context, sequence.end());
         }
-        const Tensor given = from_values({static_cast<std::int64_t>(rows), context}, ids);
+        const Tensor given = on_device(from_values({static_cast<std::int64_t>(rows), context}, ids), model.device());
         const Tensor logits = fits ? model.decode(given, cache) : model.forward(given);
         const std::vector<std::int64_t> next = argmax(slice(logits, 1, context - 1, context)).to_vector<std::int64_t>();
         for (std::size_t row = 0; row < rows; ++row) sequences[members[first + row]].push_back(next[row]);

@@ -39,6 +39,7 @@ void install_cuda() {
              cuda::synchronize(cuda::compute_stream());
              cuda::release(block);
            },
+       .synchronize = [](int) { cuda::synchronize(cuda::compute_stream()); },
        .copy = cuda::copy_between});
   cuda::install_elements();
   cuda::install_attention();

@@ -6,9 +6,12 @@
 #include "framework/ops/device_kernels.h"
 #include "framework/ops/matrix_layout.h"
 #include "framework/ops/ops.h"
+#include "framework/tensor/precision.h"
 
 namespace gradus::cuda {
 namespace {
+
+Precision precision() { return product_precision() == ProductPrecision::tf32 ? Precision::tf32 : Precision::full; }
 
 /// Batches whose matrices lie at one distance each are one product; other axes of the batch are gone through.
 void multiply(ForwardCall& call) {
@@ -31,7 +34,8 @@ void multiply(ForwardCall& call) {
                          .a = operand(a, 1),
                          .b = operand(b, 2),
                          .c = {out + first * s.m * s.n, s.n, s.m * s.n},
-                         .batches = batches},
+                         .batches = batches,
+                         .precision = precision()},
                         compute_stream());
     }
   });
@@ -60,6 +64,7 @@ void transform(ForwardCall& call) {
                        .a = rows_of<T>(x, s.in),
                        .b = rows_of<T>(weight, s.in, true),
                        .c = rows_into<T>(call.output(0), s.out),
+                       .precision = precision(),
                        .epilogue = bias.defined() ? Epilogue::bias : Epilogue::none,
                        .bias = bias.defined() ? bias.device_data<T>() : nullptr},
                       compute_stream());
@@ -82,7 +87,8 @@ void transform_backward(BackwardCall& call) {
                            .k = s.out,
                            .a = rows_of<T>(g, s.out),
                            .b = rows_of<T>(weight, s.in),
-                           .c = rows_into<T>(dx, s.in)},
+                           .c = rows_into<T>(dx, s.in),
+                           .precision = precision()},
                           compute_stream());
       }
       call.set_gradient(0, dx);
@@ -96,6 +102,7 @@ void transform_backward(BackwardCall& call) {
                           .a = rows_of<T>(g, s.out, true),
                           .b = rows_of<T>(x, s.in),
                           .c = rows_into<A>(dw, s.in),
+                          .precision = precision(),
                           .epilogue = sums ? Epilogue::sums_of_a : Epilogue::none,
                           .sums = sums ? dbias.device_data<A>() : nullptr},
                          compute_stream());

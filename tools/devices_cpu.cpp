@@ -1,0 +1,7 @@
+#include "tools/devices.h"
+
+namespace gradus::tools {
+
+void install_devices() {}
+
+}  // namespace gradus::tools
