@@ -40,7 +40,10 @@ Compute CommonOptions::apply() const {
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   add_seed(command, options.seed, "Initial values, data order, corruption and dropout all follow from it");
-  command.add_option("--threads", options.threads, "CPU threads; 0 for all. Results do not depend on it")->capture_default_str();
+  command
+      .add_option("--threads", options.threads,
+                  "CPU threads; 0 for OMP_NUM_THREADS, or else all. Results do not depend on it")
+      ->capture_default_str();
   command
       .add_option("--dtype", options.dtype,
                   "f32, bf16 (activations and products; parameters stay f32), f64, or tf32 (f32 with products in 19 "
