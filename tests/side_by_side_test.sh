@@ -20,7 +20,7 @@ case " $* " in
   *" -c "*) echo "PyTorch 8.8" ;;
   *--compile*) echo "no compiler" >&2; exit 1 ;;
   *generate*) echo '{"characters_per_s": 5}' ;;
-  *sdpa*) echo '{"tokens_per_s": 200}' ;;
+  *sdpa*) [ -z "${SLOW:-}" ] || sleep 2; echo '{"tokens_per_s": 200}' ;;
   *) echo '{"tokens_per_s": 100}' ;;
 esac
 END
@@ -43,6 +43,21 @@ expect "left out: Gradus, bf16: gradus: no bf16 here"
 expect "left out: PyTorch 8.8, eager+compile, f32: no compiler"
 expect "left out: $work/none"
 "$python" -c "import json; assert json.load(open('$work/json'))['ratios'] == [{'dtype': 'f32', 'best': 'PyTorch 8.8, sdpa', 'ratio': 1.5}]"
+
+SLOW=1 compare "$work/gradus" --peer "$work/peer" --rounds 2 --minutes 0.03
+expect "medians of 2 rounds in turn, cut short"
+expect "| PyTorch 8.8, sdpa | f32 | 200 |"
+expect "left out: PyTorch 8.8, eager+compile, f32: the time was over"
+
+compare "$work/gradus" --peer "$work/peer" --device cuda --dtype f32 --dtype tf32 --rounds 1 --setting eager --setting tf32:max-autotune --setting f32:sdpa
+expect "| Gradus | tf32 |"
+expect "| PyTorch 8.8, sdpa | f32 | 200 |"
+expect "left out: PyTorch 8.8, max-autotune, tf32: no compiler"
+if grep -q "max-autotune, f32\|sdpa | tf32" "$work/out"; then echo "a setting of one dtype is measured in another" >&2; exit 1; fi
+if compare "$work/gradus" --setting max-autotune; then echo "a setting of CUDA devices passes on the CPU" >&2; exit 1; fi
+expect "--setting max-autotune: on cpu there are eager, "
+if compare "$work/gradus" --dtype tf32; then echo "tf32 passes on the CPU" >&2; exit 1; fi
+expect "--dtype tf32 belongs to --device cuda"
 
 compare "$work/gradus" --peer "$work/peer" --mode generate --rounds 1
 expect "Gradus / PyTorch 8.8, eager, f32: 10.00"

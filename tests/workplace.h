@@ -18,9 +18,8 @@ inline const std::string tiny = " --layers 1 --heads 2 --width 16 --block_size 9
 
 inline std::int64_t line_count(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
-inline void must_run(const TemporaryFolder& folder, const std::string& line,
-                     const std::vector<std::string>& environment = {}) {
-  const Outcome outcome = run_program(folder, words(line), environment);
+inline void must_run(const TemporaryFolder& folder, const std::string& line) {
+  const Outcome outcome = run_program(folder, words(line));
   REQUIRE_MESSAGE(outcome.status == 0, line, "\n", outcome.err);
 }
 

@@ -1,12 +1,12 @@
 #include "tools/arguments.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <sstream>
+
+#include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
@@ -146,11 +146,6 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
     if (given[i].starts_with("--")) merged.origins[given[i].substr(0, given[i].find('='))] = "command line";
   }
   return merged;
-}
-
-std::map<std::string, std::string>& option_origins() {
-  static std::map<std::string, std::string> origins;
-  return origins;
 }
 
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates) {

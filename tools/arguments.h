@@ -5,10 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-class ParseError;
-}  // namespace CLI
+#include <CLI/CLI.hpp>
 
 namespace gradus::tools {
 
@@ -21,9 +18,6 @@ struct MergedArguments {
 /// wins: flag > environment > file > default. Dashes inside option names become underscores. Throws UsageError or
 /// DataError for a bad file, or a key that the subcommand does not have.
 MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv);
-
-/// Where each option's value comes from, by name with dashes; filled while parsing.
-std::map<std::string, std::string>& option_origins();
 
 /// ` (did you mean --seed?)`, or nothing where no candidate is near.
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates);

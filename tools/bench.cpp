@@ -42,12 +42,12 @@ std::string processor_name() {
   return "unknown";
 }
 
-void add_bench(Command program) {
-  const Command bench = program.add_subcommand("bench", "Measure speed");
-  bench.require_subcommand();
-  add_bench_train(bench);
-  add_bench_op(bench);
-  add_bench_generate(bench);
+void add_bench(CLI::App& program) {
+  CLI::App* bench = program.add_subcommand("bench", "Measure speed");
+  bench->require_subcommand(1);
+  add_bench_train(*bench);
+  add_bench_op(*bench);
+  add_bench_generate(*bench);
 }
 
 }  // namespace gradus::tools

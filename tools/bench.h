@@ -1,6 +1,7 @@
 // What the measurements of `gradus bench` share.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -11,9 +12,9 @@
 
 namespace gradus::tools {
 
-void add_bench_train(Command bench);
-void add_bench_op(Command bench);
-void add_bench_generate(Command bench);
+void add_bench_train(CLI::App& bench);
+void add_bench_op(CLI::App& bench);
+void add_bench_generate(CLI::App& bench);
 
 /// Throws UsageError naming flag, bounds and value.
 void require_between(const std::string& flag, std::int64_t value, std::int64_t least, std::int64_t most);

@@ -88,20 +88,20 @@ void bench_generate(const BenchGenerateOptions& options) {
 
 }  // namespace
 
-void add_bench_generate(Command bench) {
+void add_bench_generate(CLI::App& bench) {
   auto options = std::make_shared<BenchGenerateOptions>();
-  const Command command =
+  CLI::App* command =
       bench.add_subcommand("generate", "Greedy decoding, as `gradus evaluate` does it and without its cache");
-  command.add_integer("--questions", options->questions, "Questions of random ids, answered in groups with a cache");
-  command.add_integer("--plain_questions", options->plain_questions,
-                      "The first so many of them again, one at a time without a cache");
-  command.add_integer("--characters", options->characters, "Characters of an answer");
-  add_common_options(command, options->common);
-  command.add_examples(
-      "  gradus bench generate\n"
-      "  gradus bench generate --questions 500 --threads 1 --json -");
-  command.set_action([options, command] {
-    if (options->common.print_config) return command.print_config();
+  add_integer(*command, "--questions", options->questions, "Questions of random ids, answered in groups with a cache");
+  add_integer(*command, "--plain_questions", options->plain_questions,
+              "The first so many of them again, one at a time without a cache");
+  add_integer(*command, "--characters", options->characters, "Characters of an answer");
+  add_common_options(*command, options->common);
+  add_examples(*command,
+               "  gradus bench generate\n"
+               "  gradus bench generate --questions 500 --threads 1 --json -");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
     bench_generate(*options);
   });
 }

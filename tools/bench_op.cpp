@@ -274,9 +274,9 @@ void bench_op(const BenchOpOptions& options) {
 
 }  // namespace
 
-void add_bench_op(Command bench) {
+void add_bench_op(CLI::App& bench) {
   auto options = std::make_shared<BenchOpOptions>();
-  const Command command = bench.add_subcommand(
+  CLI::App* command = bench.add_subcommand(
       "op",
       "Ops forward and backward, at the vanilla model's sizes, beside what this processor can do at best: arithmetic "
       "by "
@@ -285,18 +285,19 @@ void add_bench_op(Command bench) {
       "a "
       "backward counts the forward's operations once for one gradient and twice for more, and the bytes that it has to "
       "touch. What is in a cache may pass the memory's ceiling");
-  command.add_option("NAME", options->name, "The op; gradus gradcheck --list shows them all");
-  command.add_flag("--all", options->all, "Every built-in op");
-  command.add_option("--seconds", options->seconds, "For each direction of an op; at least three calls");
-  command.add_integer("--batch", options->sizes.batch, "Sequences");
-  command.add_integer("--length", options->sizes.length, "Tokens in a sequence");
-  add_common_options(command, options->common);
-  command.add_examples(
-      "  gradus bench op layer_norm\n"
-      "  gradus bench op scaled_dot_product_attention --threads 1 --seconds 1\n"
-      "  gradus bench op --all --json ops.json");
-  command.set_action([options, command] {
-    if (options->common.print_config) return command.print_config();
+  command->add_option("NAME", options->name, "The op; gradus gradcheck --list shows them all");
+  command->add_flag("--all", options->all, "Every built-in op");
+  command->add_option("--seconds", options->seconds, "For each direction of an op; at least three calls")
+      ->capture_default_str();
+  add_integer(*command, "--batch", options->sizes.batch, "Sequences");
+  add_integer(*command, "--length", options->sizes.length, "Tokens in a sequence");
+  add_common_options(*command, options->common);
+  add_examples(*command,
+               "  gradus bench op layer_norm\n"
+               "  gradus bench op scaled_dot_product_attention --threads 1 --seconds 1\n"
+               "  gradus bench op --all --json ops.json");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
     bench_op(*options);
   });
 }

@@ -140,26 +140,26 @@ void bench_train(const BenchTrainOptions& options) {
 
 }  // namespace
 
-void add_bench_train(Command bench) {
+void add_bench_train(CLI::App& bench) {
   auto options = std::make_shared<BenchTrainOptions>();
-  const Command command = bench.add_subcommand("train", "Training steps of the vanilla model");
+  CLI::App* command = bench.add_subcommand("train", "Training steps of the vanilla model");
   command
-      .add_option("--corpus", options->corpus,
-                  "Pretrain on this corpus, without computing padding, as `gradus pretrain` does; else random ids")
-      .type_name("FILE");
-  command.add_integer("--batch", options->batch, "Sequences in a batch");
-  command.add_integer("--length", options->length, "Tokens in a sequence; with --corpus the block size");
-  command.add_integer("--steps", options->steps, "Steps that are timed");
-  command.add_integer("--warmup", options->warmup, "Steps before");
-  add_recompute(command, options->recompute);
-  add_common_options(command, options->common);
-  command.add_examples(
-      "  gradus bench train --batch 8 --steps 3\n"
-      "  gradus bench train --batch 8 --steps 3 --recompute\n"
-      "  gradus bench train --threads 1 --json -\n"
-      "  gradus bench train --corpus wiki.txt");
-  command.set_action([options, command] {
-    if (options->common.print_config) return command.print_config();
+      ->add_option("--corpus", options->corpus,
+                   "Pretrain on this corpus, without computing padding, as `gradus pretrain` does; else random ids")
+      ->type_name("FILE");
+  add_integer(*command, "--batch", options->batch, "Sequences in a batch");
+  add_integer(*command, "--length", options->length, "Tokens in a sequence; with --corpus the block size");
+  add_integer(*command, "--steps", options->steps, "Steps that are timed");
+  add_integer(*command, "--warmup", options->warmup, "Steps before");
+  add_recompute(*command, options->recompute);
+  add_common_options(*command, options->common);
+  add_examples(*command,
+               "  gradus bench train --batch 8 --steps 3\n"
+               "  gradus bench train --batch 8 --steps 3 --recompute\n"
+               "  gradus bench train --threads 1 --json -\n"
+               "  gradus bench train --corpus wiki.txt");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
     bench_train(*options);
   });
 }

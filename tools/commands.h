@@ -1,21 +1,21 @@
 // The subcommands of `gradus`, one file each. A command adds itself to the parser; what it does runs after parsing.
 #pragma once
 
-#include "tools/command_line.h"
+#include <CLI/CLI.hpp>
 
 namespace gradus::tools {
 
-void add_pretrain(Command program);
-void add_finetune(Command program);
-void add_evaluate(Command program);
-void add_data(Command program);
-void add_london_baseline(Command program);
-void add_sample(Command program);
-void add_inspect(Command program);
-void add_bench(Command program);
-void add_gradcheck(Command program);
-void add_world(Command program);
-void add_demo(Command program);
+void add_pretrain(CLI::App& program);
+void add_finetune(CLI::App& program);
+void add_evaluate(CLI::App& program);
+void add_data(CLI::App& program);
+void add_london_baseline(CLI::App& program);
+void add_sample(CLI::App& program);
+void add_inspect(CLI::App& program);
+void add_bench(CLI::App& program);
+void add_gradcheck(CLI::App& program);
+void add_world(CLI::App& program);
+void add_demo(CLI::App& program);
 
 /// Thrown to end the program with a status that is not an error's.
 struct ExitWith {

@@ -18,17 +18,17 @@ void print_example(const data::Vocabulary& vocabulary, const data::Example& exam
 
 }  // namespace
 
-void add_data(Command program) {
-  const Command data = program.add_subcommand("data", "Show what the models are trained on");
-  data.require_subcommand();
+void add_data(CLI::App& program) {
+  CLI::App* data = program.add_subcommand("data", "Show what the models are trained on");
+  data->require_subcommand(1);
   auto corpus_path = std::make_shared<std::string>(), names_path = std::make_shared<std::string>();
   auto seed = std::make_shared<std::uint64_t>(1);
 
-  const Command names = data.add_subcommand("namedata", "The first finetuning examples, as input x and target y");
-  names.add_option("CORPUS", *corpus_path, "Pretraining corpus; it defines the vocabulary").required();
-  names.add_option("NAMES", *names_path, "Questions and places, separated by tabs").required();
-  names.add_examples("  gradus data namedata wiki.txt birth_places_train.tsv");
-  names.set_action([=] {
+  CLI::App* names = data->add_subcommand("namedata", "The first finetuning examples, as input x and target y");
+  names->add_option("CORPUS", *corpus_path, "Pretraining corpus; it defines the vocabulary")->required();
+  names->add_option("NAMES", *names_path, "Questions and places, separated by tabs")->required();
+  add_examples(*names, "  gradus data namedata wiki.txt birth_places_train.tsv");
+  names->callback([=] {
     const tasks::Corpus corpus = tasks::load_corpus(*corpus_path);
     std::cout << corpus.summary() << "\n";
     const tasks::Names source(*names_path, corpus.vocabulary, block_size - 1, shown_examples, 0);
@@ -37,12 +37,11 @@ void add_data(Command program) {
     }
   });
 
-  const Command corruption =
-      data.add_subcommand("charcorruption", "The first pretraining examples, as input x and target y");
-  corruption.add_option("CORPUS", *corpus_path, "Pretraining corpus").required();
-  corruption.add_seed(*seed, "Other draws of truncation and span");
-  corruption.add_examples("  gradus data charcorruption wiki.txt\n  gradus data charcorruption wiki.txt --seed 7");
-  corruption.set_action([=] {
+  CLI::App* corruption = data->add_subcommand("charcorruption", "The first pretraining examples, as input x and target y");
+  corruption->add_option("CORPUS", *corpus_path, "Pretraining corpus")->required();
+  add_seed(*corruption, *seed, "Other draws of truncation and span");
+  add_examples(*corruption, "  gradus data charcorruption wiki.txt\n  gradus data charcorruption wiki.txt --seed 7");
+  corruption->callback([=] {
     const tasks::Corpus corpus = tasks::load_corpus(*corpus_path);
     std::cout << corpus.summary() << "\n";
     const tasks::SpanCorruption source(corpus, tasks::assignment_rules(block_size, block_size - 1), shown_examples, *seed);

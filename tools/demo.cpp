@@ -1,10 +1,9 @@
-#include <unistd.h>
-
 #include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <map>
-#include <nlohmann/json.hpp>
+
+#include <unistd.h>
 
 #include "framework/base/error.h"
 #include "framework/train/trainer.h"
@@ -118,23 +117,19 @@ void demo(const DemoOptions& options) {
 
 }  // namespace
 
-void add_demo(Command program) {
+void add_demo(CLI::App& program) {
   auto options = std::make_shared<DemoOptions>();
-  const Command command = program.add_subcommand(
-      "demo", "The whole job on a small invented world: pretrain, finetune, evaluate, in minutes");
-  command.add_option("--keep", options->keep, "Keep the world's files in FOLDER").type_name("FOLDER");
-  command.add_seed(options->world.seed, "Another world", "--world_seed");
-  command.add_integer("--train_people", options->world.train_people, "People in the finetuning questions");
-  command.add_integer("--held_out_people", options->world.held_out_people,
-                      "People whose birthplace stands in the corpus only");
-  command.add_integer("--pretrain_epochs", options->pretrain_epochs, "Passes over the corpus");
-  add_common_options(command, options->common);
-  command.add_examples(
-      "  gradus demo\n  gradus demo --json demo.json --progress plain\n  gradus demo --keep my-world --world_seed 7");
-  command.set_action([options, command] {
-    if (options->common.print_config) return command.print_config();
-    if (options->pretrain_epochs < 1)
-      fail<UsageError>("--pretrain_epochs must be at least 1, not {}", options->pretrain_epochs);
+  CLI::App* command = program.add_subcommand("demo", "The whole job on a small invented world: pretrain, finetune, evaluate, in minutes");
+  command->add_option("--keep", options->keep, "Keep the world's files in FOLDER")->type_name("FOLDER");
+  add_seed(*command, options->world.seed, "Another world", "--world_seed");
+  add_integer(*command, "--train_people", options->world.train_people, "People in the finetuning questions");
+  add_integer(*command, "--held_out_people", options->world.held_out_people, "People whose birthplace stands in the corpus only");
+  add_integer(*command, "--pretrain_epochs", options->pretrain_epochs, "Passes over the corpus");
+  add_common_options(*command, options->common);
+  add_examples(*command, "  gradus demo\n  gradus demo --json demo.json --progress plain\n  gradus demo --keep my-world --world_seed 7");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
+    if (options->pretrain_epochs < 1) fail<UsageError>("--pretrain_epochs must be at least 1, not {}", options->pretrain_epochs);
     demo(*options);
   });
 }

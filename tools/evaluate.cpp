@@ -1,5 +1,4 @@
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
 #include "framework/data/utf8.h"
@@ -67,25 +66,22 @@ void evaluate(const EvaluateOptions& options) {
 
 }  // namespace
 
-void add_evaluate(Command program) {
+void add_evaluate(CLI::App& program) {
   auto options = std::make_shared<EvaluateOptions>();
-  const Command command =
-      program.add_subcommand("evaluate", "Answer questions with a finetuned model and score the answers");
-  command.add_option("VARIANT", options->variant, "Model: vanilla").required();
-  command.add_option("CORPUS", options->corpus, "Pretraining corpus; only checked against the model, may be left out");
-  command.add_option("--reading_params_path", options->reading_params_path, "The model").type_name("FILE");
-  command.add_option("--eval_corpus_path", options->eval_corpus_path, "Questions, with or without places")
-      .type_name("FILE");
-  command.add_option("--outputs_path", options->outputs_path, "One prediction a line goes here").type_name("FILE");
-  command.add_integer("--show_errors", options->show_errors, "Print the first N wrong answers");
-  add_common_options(command, options->common);
-  command.add_examples(
-      "  gradus evaluate vanilla wiki.txt --reading_params_path vanilla.finetune.params \\\n"
-      "    --eval_corpus_path birth_dev.tsv --outputs_path vanilla.pretrain.dev.predictions\n"
-      "  gradus evaluate vanilla --reading_params_path m --eval_corpus_path birth_dev.tsv --outputs_path out "
-      "--show_errors 5");
-  command.set_action([options, command] {
-    if (options->common.print_config) return command.print_config();
+  CLI::App* command = program.add_subcommand("evaluate", "Answer questions with a finetuned model and score the answers");
+  command->add_option("VARIANT", options->variant, "Model: vanilla")->required();
+  command->add_option("CORPUS", options->corpus, "Pretraining corpus; only checked against the model, may be left out");
+  command->add_option("--reading_params_path", options->reading_params_path, "The model")->type_name("FILE");
+  command->add_option("--eval_corpus_path", options->eval_corpus_path, "Questions, with or without places")->type_name("FILE");
+  command->add_option("--outputs_path", options->outputs_path, "One prediction a line goes here")->type_name("FILE");
+  add_integer(*command, "--show_errors", options->show_errors, "Print the first N wrong answers");
+  add_common_options(*command, options->common);
+  add_examples(*command,
+               "  gradus evaluate vanilla wiki.txt --reading_params_path vanilla.finetune.params \\\n"
+               "    --eval_corpus_path birth_dev.tsv --outputs_path vanilla.pretrain.dev.predictions\n"
+               "  gradus evaluate vanilla --reading_params_path m --eval_corpus_path birth_dev.tsv --outputs_path out --show_errors 5");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
     evaluate(*options);
   });
 }

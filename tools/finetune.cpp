@@ -8,20 +8,20 @@
 
 namespace gradus::tools {
 
-void add_finetune(Command program) {
+void add_finetune(CLI::App& program) {
   auto options = std::make_shared<TrainingRunOptions>();
-  const Command command =
-      program.add_subcommand("finetune", "Finetune on questions and places, from scratch or from a pretrained model");
-  add_training_options(command, *options);
-  command.add_option("--finetune_corpus_path", options->finetune_corpus_path, "Questions and places, separated by tabs")
-      .type_name("FILE");
-  command.add_examples(
-      "  gradus finetune vanilla wiki.txt --writing_params_path vanilla.model.params \\\n"
-      "    --finetune_corpus_path birth_places_train.tsv\n"
-      "  gradus finetune vanilla wiki.txt --reading_params_path vanilla.pretrain.params \\\n"
-      "    --writing_params_path vanilla.finetune.params --finetune_corpus_path birth_places_train.tsv");
-  command.set_action([options, command] {
-    if (options->common.print_config) return command.print_config();
+  CLI::App* command = program.add_subcommand("finetune", "Finetune on questions and places, from scratch or from a pretrained model");
+  add_training_options(*command, *options);
+  command
+      ->add_option("--finetune_corpus_path", options->finetune_corpus_path, "Questions and places, separated by tabs")
+      ->type_name("FILE");
+  add_examples(*command,
+               "  gradus finetune vanilla wiki.txt --writing_params_path vanilla.model.params \\\n"
+               "    --finetune_corpus_path birth_places_train.tsv\n"
+               "  gradus finetune vanilla wiki.txt --reading_params_path vanilla.pretrain.params \\\n"
+               "    --writing_params_path vanilla.finetune.params --finetune_corpus_path birth_places_train.tsv");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
     const Compute compute = options->common.apply();
     check_training_options(*options);
     if (options->finetune_corpus_path.empty())
@@ -35,7 +35,7 @@ void add_finetune(Command program) {
           models::load_model(options->reading_params_path, options->variant, options->common.seed, compute.dtype);
       data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options->reading_params_path, options->corpus);
       model = std::move(loaded.model);
-      require_same_model(command, *options, model->config());
+      require_same_model(*command, *options, model->config());
     } else {
       model = std::make_unique<models::Gpt>(model_config(*options, corpus.vocabulary.size()), options->common.seed,
                                             compute.dtype);

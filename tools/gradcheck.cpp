@@ -94,7 +94,7 @@ void sweep_ops(const GradcheckRequest& request, Device device, GradcheckSession&
   }
 }
 
-void refuse_contradictions(const GradcheckRequest& request, Command command) {
+void refuse_contradictions(const GradcheckRequest& request, const CLI::App& command) {
   const bool of_library = !request.shared_library.empty(), of_op = !request.op.empty() && !of_library;
   const int subjects = of_library + of_op + request.all + !request.model.empty() + !request.new_op.empty() +
                        request.zoo + (request.list && !of_library);
@@ -102,7 +102,7 @@ void refuse_contradictions(const GradcheckRequest& request, Command command) {
     fail<UsageError>(
         "exactly one of --op NAME, --all, --model NAME, --lib FILE, --new NAME, --list or --zoo is needed");
   const auto only_with = [&](const char* flag, bool allowed, const char* subject) {
-    if (command.is_given(flag) && !allowed) fail<UsageError>("{} goes with {}", flag, subject);
+    if (command.count(flag) > 0 && !allowed) fail<UsageError>("{} goes with {}", flag, subject);
   };
   only_with("--attr", of_library || of_op, "--op or --lib");
   only_with("--input", of_library || of_op, "--op or --lib");
@@ -116,21 +116,21 @@ void refuse_contradictions(const GradcheckRequest& request, Command command) {
   const bool checks = !request.list && !request.zoo && request.new_op.empty();
   for (const char* flag : {"--json", "--junit", "--mutants", "--strict", "--mode"}) only_with(flag, checks, "a check");
   for (const char* flag : {"--input", "--sample", "--order", "--explain"}) {
-    if (command.is_given("--repeat") && command.is_given(flag))
+    if (command.count("--repeat") > 0 && command.count(flag) > 0)
       fail<UsageError>("--repeat and {} contradict each other", flag);
   }
   if (of_op && !request.attributes.empty() && request.inputs.empty())
     fail<UsageError>("--attr goes with --input: the samples have attributes of their own");
   if (!request.sample.empty() && !request.inputs.empty())
     fail<UsageError>("--sample and --input contradict each other");
-  if (command.is_given("--repeat") && (request.repeat < 1 || request.repeat > 1000000))
+  if (command.count("--repeat") > 0 && (request.repeat < 1 || request.repeat > 1000000))
     fail<UsageError>("--repeat must be between 1 and 1000000, not {}", request.repeat);
   if (request.order < 0 || request.order > 2) fail<UsageError>("--order must be 1 or 2, not {}", request.order);
   if (request.mode != "auto" && request.mode != "full" && request.mode != "fast")
     fail<UsageError>("unknown mode '{}': expected auto, full or fast", request.mode);
 }
 
-void run_gradcheck(const GradcheckRequest& request, Command command) {
+void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
   refuse_contradictions(request, command);
   const Device device = device_from_string(request.device);
   if (!request.new_op.empty()) return write_op_template(request.new_op);
@@ -156,79 +156,86 @@ void run_gradcheck(const GradcheckRequest& request, Command command) {
 
 }  // namespace
 
-void add_gradcheck(Command program) {
+void add_gradcheck(CLI::App& program) {
   auto request = std::make_shared<GradcheckRequest>();
-  const Command command = program.add_subcommand(
+  CLI::App* command = program.add_subcommand(
       "gradcheck", "Is this gradient right? Of the built-in ops, of a whole model, or of ops of your own");
-  command.add_option("--op", request->op, "One op, built-in or of --lib").type_name("NAME").group("What to check");
+  command->add_option("--op", request->op, "One op, built-in or of --lib")->type_name("NAME")->group("What to check");
   command
-      .add_flag("--all", request->all,
-                "Every built-in op: against its definition, on strange layouts, on 1 and N threads, and its gradient")
-      .group("What to check");
-  command.add_option("--model", request->model, "A whole model, a row for each parameter: gpt")
-      .type_name("NAME")
-      .group("What to check");
-  command.add_flag("--tiny", request->tiny, "The model at a small size, every element").group("What to check");
-  command.add_option("--lib", request->shared_library, "Ops of a shared library, run in a process of their own")
-      .type_name("FILE")
-      .group("What to check");
+      ->add_flag("--all", request->all,
+                 "Every built-in op: against its definition, on strange layouts, on 1 and N threads, and its gradient")
+      ->group("What to check");
+  command->add_option("--model", request->model, "A whole model, a row for each parameter: gpt")
+      ->type_name("NAME")
+      ->group("What to check");
+  command->add_flag("--tiny", request->tiny, "The model at a small size, every element")->group("What to check");
+  command->add_option("--lib", request->shared_library, "Ops of a shared library, run in a process of their own")
+      ->type_name("FILE")
+      ->group("What to check");
   command
-      .add_option("--new", request->new_op,
-                  "Write NAME.c, an op in C to start from, and gradus_op.h; say how to build it")
-      .type_name("NAME")
-      .group("What to check");
-  command.add_flag("--list", request->list, "Names and summaries of all ops, built-in or of --lib")
-      .group("What to check");
-  command.add_flag("--zoo", request->zoo, "What the checker says about seeded bugs, as Markdown")
-      .group("What to check");
+      ->add_option("--new", request->new_op,
+                   "Write NAME.c, an op in C to start from, and gradus_op.h; say how to build it")
+      ->type_name("NAME")
+      ->group("What to check");
+  command->add_flag("--list", request->list, "Names and summaries of all ops, built-in or of --lib")
+      ->group("What to check");
+  command->add_flag("--zoo", request->zoo, "What the checker says about seeded bugs, as Markdown")
+      ->group("What to check");
 
-  command
-      .add_option(
+  const auto repeatable = [](CLI::Option* option) {
+    return option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->group("How");
+  };
+  repeatable(
+      command->add_option(
           "--input", request->inputs,
-          "An input: x=f64[2,3], x=f64[2,3]:normal, x=f64[2,3]:uniform(0,1) or x=FILE.safetensors; may be repeated")
-      .type_name("NAME=...")
-      .group("How");
-  command.add_option("--attr", request->attributes, "A value for an attribute; may be repeated")
-      .type_name("NAME=VALUE")
-      .group("How");
-  command.add_option("--sample", request->sample, "The gradient on one of the op's samples alone")
-      .type_name("LABEL")
-      .group("How");
+          "An input: x=f64[2,3], x=f64[2,3]:normal, x=f64[2,3]:uniform(0,1) or x=FILE.safetensors; may be repeated"))
+      ->type_name("NAME=...");
+  repeatable(command->add_option("--attr", request->attributes, "A value for an attribute; may be repeated"))
+      ->type_name("NAME=VALUE");
+  command->add_option("--sample", request->sample, "The gradient on one of the op's samples alone")
+      ->type_name("LABEL")
+      ->group("How");
+  add_integer(*command, "--order", request->order,
+              "The gradient alone: 1, or 2 for the gradient of the gradient; 0 for both")
+      ->group("How");
+  add_integer(*command, "--repeat", request->repeat, "The gradient alone, on N draws of values and sizes")
+      ->group("How");
   command
-      .add_integer("--order", request->order,
-                   "The gradient alone: 1, or 2 for the gradient of the gradient; 0 for both")
-      .group("How");
-  command.add_integer("--repeat", request->repeat, "The gradient alone, on N draws of values and sizes").group("How");
-  command
-      .add_option(
+      ->add_option(
           "--mode", request->mode,
           "auto: every element of small inputs, directions through large ones; full: every element; fast: directions")
-      .group("How");
-  command.add_seed(request->seed, "Other inputs, cotangents and directions").group("How");
-  command.add_option("--device", request->device, "Where built-in ops run: auto, cpu, cuda or cuda:N").group("How");
-  command.add_option("--timeout", request->timeout, "Seconds for each call into a library").positive().group("How");
+      ->capture_default_str()
+      ->group("How");
+  add_seed(*command, request->seed, "Other inputs, cotangents and directions")->group("How");
+  command->add_option("--device", request->device, "Where built-in ops run: auto, cpu, cuda or cuda:N")
+      ->capture_default_str()
+      ->group("How");
+  command->add_option("--timeout", request->timeout, "Seconds for each call into a library")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group("How");
 
-  command.add_flag("--explain", request->output.explain, "Every number that the verdict rests on").group("Report");
-  command.add_flag("--mutants", request->output.mutants, "How many damaged gradients this check would have rejected")
-      .group("Report");
+  command->add_flag("--explain", request->output.explain, "Every number that the verdict rests on")->group("Report");
+  command->add_flag("--mutants", request->output.mutants, "How many damaged gradients this check would have rejected")
+      ->group("Report");
   command
-      .add_flag("--strict", request->output.strict,
-                "\"Cannot tell\" counts as wrong. Exit codes: 0 agree, 1 disagree, 3 no such library, 5 cannot tell, "
-                "6 the op crashed or timed out")
-      .group("Report");
-  command.add_option("--json", request->output.json, "Write the results as JSON to FILE, - for standard output")
-      .type_name("FILE")
-      .group("Report");
-  command.add_option("--junit", request->output.junit, "Write the results as a JUnit file")
-      .type_name("FILE")
-      .group("Report");
-  command.add_examples(
-      "  gradus gradcheck --op layer_norm\n"
-      "  gradus gradcheck --op matmul --input 'a=f64[3,4]' --input 'b=f64[4,2]:uniform(-1,1)' --explain\n"
-      "  gradus gradcheck --all --seed 7 --junit results.xml\n"
-      "  gradus gradcheck --model gpt --tiny\n"
-      "  gradus gradcheck --new my_op");
-  command.set_action([request, command] { run_gradcheck(*request, command); });
+      ->add_flag("--strict", request->output.strict,
+                 "\"Cannot tell\" counts as wrong. Exit codes: 0 agree, 1 disagree, 3 no such library, 5 cannot tell, "
+                 "6 the op crashed or timed out")
+      ->group("Report");
+  command->add_option("--json", request->output.json, "Write the results as JSON to FILE, - for standard output")
+      ->type_name("FILE")
+      ->group("Report");
+  command->add_option("--junit", request->output.junit, "Write the results as a JUnit file")
+      ->type_name("FILE")
+      ->group("Report");
+  add_examples(*command,
+               "  gradus gradcheck --op layer_norm\n"
+               "  gradus gradcheck --op matmul --input 'a=f64[3,4]' --input 'b=f64[4,2]:uniform(-1,1)' --explain\n"
+               "  gradus gradcheck --all --seed 7 --junit results.xml\n"
+               "  gradus gradcheck --model gpt --tiny\n"
+               "  gradus gradcheck --new my_op");
+  command->callback([request, command] { run_gradcheck(*request, *command); });
 }
 
 }  // namespace gradus::tools

@@ -1,5 +1,4 @@
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
 #include "framework/data/utf8.h"
@@ -50,13 +49,13 @@ nlohmann::ordered_json inspect_text(const std::string& path) {
 
 }  // namespace
 
-void add_inspect(Command program) {
+void add_inspect(CLI::App& program) {
   auto path = std::make_shared<std::string>(), json = std::make_shared<std::string>();
-  const Command command = program.add_subcommand("inspect", "Show what is in a model, a checkpoint or a text file");
-  command.add_option("FILE", *path, "The file").required();
-  command.add_option("--json", *json, "Write it as JSON to FILE, - for standard output").type_name("FILE");
-  command.add_examples("  gradus inspect vanilla.pretrain.params\n  gradus inspect wiki.txt");
-  command.set_action([=] {
+  CLI::App* command = program.add_subcommand("inspect", "Show what is in a model, a checkpoint or a text file");
+  command->add_option("FILE", *path, "The file")->required();
+  command->add_option("--json", *json, "Write it as JSON to FILE, - for standard output")->type_name("FILE");
+  add_examples(*command, "  gradus inspect vanilla.pretrain.params\n  gradus inspect wiki.txt");
+  command->callback([=] {
     prepare_json(*json);
     require_distinct({{"FILE", *path}}, {{"--json", *json}});
     write_json(*json, looks_like_safetensors(*path) ? inspect_tensors(*path) : inspect_text(*path));

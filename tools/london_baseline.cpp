@@ -6,12 +6,12 @@
 
 namespace gradus::tools {
 
-void add_london_baseline(Command program) {
+void add_london_baseline(CLI::App& program) {
   auto path = std::make_shared<std::string>();
-  const Command command = program.add_subcommand("london_baseline", "Score the answer London for every question");
-  command.add_option("QUESTIONS", *path, "Questions and places, separated by tabs").required();
-  command.add_examples("  gradus london_baseline birth_dev.tsv");
-  command.set_action([path] {
+  CLI::App* command = program.add_subcommand("london_baseline", "Score the answer London for every question");
+  command->add_option("QUESTIONS", *path, "Questions and places, separated by tabs")->required();
+  add_examples(*command, "  gradus london_baseline birth_dev.tsv");
+  command->callback([path] {
     const std::vector<tasks::Question> questions = tasks::load_questions(*path, false, true);
     const std::vector<std::u32string> answers(questions.size(), U"London");
     std::cout << tasks::score_answers(questions, answers).course_line() << "\n";

@@ -1,5 +1,4 @@
 // gradus: the program. Parses, runs the subcommand, and turns exceptions into sentences and exit codes.
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -36,18 +35,17 @@ int run(int argc, char** argv) {
   program.set_version_flag("--version", [] { return "gradus 0.1.0\ninstructions: " + describe_instructions(); });
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
-  const tools::Command commands(program);
-  tools::add_demo(commands);
-  tools::add_pretrain(commands);
-  tools::add_finetune(commands);
-  tools::add_evaluate(commands);
-  tools::add_data(commands);
-  tools::add_london_baseline(commands);
-  tools::add_sample(commands);
-  tools::add_inspect(commands);
-  tools::add_world(commands);
-  tools::add_bench(commands);
-  tools::add_gradcheck(commands);
+  tools::add_demo(program);
+  tools::add_pretrain(program);
+  tools::add_finetune(program);
+  tools::add_evaluate(program);
+  tools::add_data(program);
+  tools::add_london_baseline(program);
+  tools::add_sample(program);
+  tools::add_inspect(program);
+  tools::add_world(program);
+  tools::add_bench(program);
+  tools::add_gradcheck(program);
 
   tools::MergedArguments merged;
   if (argc < 2) {

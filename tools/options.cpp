@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
@@ -39,22 +38,70 @@ Compute CommonOptions::apply() const {
   return {type, where};
 }
 
-void add_common_options(Command command, CommonOptions& options) {
-  command.add_seed(options.seed, "Initial values, data order, corruption and dropout all follow from it");
-  command.add_option("--threads", options.threads,
-                     "CPU threads; 0 for OMP_NUM_THREADS, or else all. Results do not depend on it");
-  command.add_option("--dtype", options.dtype,
-                     "f32, bf16 (activations and products; parameters stay f32), f64, or tf32 (f32 with products in 19 "
-                     "bits, on CUDA devices)");
-  command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one");
-  command.add_option("--progress", options.progress, "auto, bar, plain, lines (one for each step) or off");
-  command.add_option("--json", options.json, "Write the results as JSON to FILE, - for standard output")
-      .type_name("FILE");
-  command.add_option("--config", options.config, "Options from a file: JSON, or lines key = value").type_name("FILE");
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  add_seed(command, options.seed, "Initial values, data order, corruption and dropout all follow from it");
+  command.add_option("--threads", options.threads, "CPU threads; 0 for all. Results do not depend on it")->capture_default_str();
+  command
+      .add_option("--dtype", options.dtype,
+                  "f32, bf16 (activations and products; parameters stay f32), f64, or tf32 (f32 with products in 19 "
+                  "bits, on CUDA devices)")
+      ->capture_default_str();
+  command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one")
+      ->capture_default_str();
+  command.add_option("--progress", options.progress, "auto, bar, plain, lines (one for each step) or off")->capture_default_str();
+  command.add_option("--json", options.json, "Write the results as JSON to FILE, - for standard output")->type_name("FILE");
+  command.add_option("--config", options.config, "Options from a file: JSON, or lines key = value")->type_name("FILE");
   command.add_flag("--print_config", options.print_config, "Print every option with its origin, and stop");
 }
 
-void add_recompute(Command command, bool& recompute) {
+std::map<std::string, std::string>& option_origins() {
+  static std::map<std::string, std::string> origins;
+  return origins;
+}
+
+void print_config(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_lnames().empty() || option->get_name() == "--help") continue;
+    const std::string name = option->get_name();
+    const auto origin = option_origins().find(name);
+    const bool is_flag = option->get_expected_max() == 0;
+    const std::string value = option->count() > 0 ? option->results().back() : is_flag ? "false" : option->get_default_str();
+    std::cout << fmt::format("{} = {}  ({})\n", name.substr(2), value, origin == option_origins().end() ? "default" : origin->second);
+  }
+}
+
+CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_t& value, const std::string& help) {
+  return command.add_option(name, value, help)
+      ->transform([name](std::string text) -> std::string {
+        const std::map<char, std::int64_t> units = {{'k', 1000}, {'m', 1000000}, {'g', 1000000000}};
+        const auto unit = text.empty() ? units.end() : units.find(static_cast<char>(std::tolower(text.back())));
+        char* end = nullptr;
+        const double scaled =
+            std::strtod(text.c_str(), &end) * (unit == units.end() ? 1.0 : static_cast<double>(unit->second));
+        const bool whole = scaled == std::floor(scaled) && end != text.c_str() &&
+                           end + (unit != units.end()) == text.c_str() + text.size();
+        if (!whole) throw CLI::ValidationError(fmt::format("'{}' is not a whole number", text));
+        if (!(std::fabs(scaled) < 9e15)) throw CLI::ValidationError(fmt::format("'{}' is too large", text));
+        return std::to_string(static_cast<std::int64_t>(scaled));
+      })
+      ->capture_default_str();
+}
+
+CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help, const std::string& name) {
+  return command.add_option(name, seed, help)
+      ->check(
+          [](const std::string& text) -> std::string {
+            const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+            if (!digits) return fmt::format("'{}' is not a whole number from 0 on", text);
+            errno = 0;
+            std::strtoull(text.c_str(), nullptr, 10);
+            return errno == ERANGE ? fmt::format("'{}' is too large", text) : std::string();
+          },
+          "")
+      ->capture_default_str();
+}
+
+void add_recompute(CLI::App& command, bool& recompute) {
   command.add_flag(
       "--recompute", recompute,
       "Keep less of the forward pass and compute it again for backward: less memory, more time, same bits");
@@ -107,6 +154,8 @@ void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<Na
     }
   }
 }
+
+void add_examples(CLI::App& command, const std::string& examples) { command.footer("Examples:\n" + examples); }
 
 void require_known_variant(const std::string& variant) {
   if (variant == "vanilla") return;

@@ -1,15 +1,15 @@
 // Options that several subcommands share.
 #pragma once
 
-#include <memory>
-#include <nlohmann/json_fwd.hpp>
+#include <CLI/CLI.hpp>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "framework/base/dtype.h"
 #include "framework/tensor/device.h"
 #include "framework/train/progress.h"
-#include "tools/command_line.h"
 
 namespace gradus::tools {
 
@@ -30,7 +30,18 @@ struct CommonOptions {
 };
 
 /// --seed --threads --dtype --device --progress --json --config --print_config
-void add_common_options(Command command, CommonOptions& options);
+void add_common_options(CLI::App& command, CommonOptions& options);
+
+/// Where each option's value comes from, by name with dashes; filled while parsing.
+std::map<std::string, std::string>& option_origins();
+/// Prints every option of `command` with its value and origin.
+void print_config(const CLI::App& command);
+
+/// An integer option that also takes sizes like 4k and 2m.
+CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_t& value, const std::string& help);
+
+/// A seed: a whole number from 0 on.
+CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help, const std::string& name = "--seed");
 
 /// Standard output kept for `--json -`: the first call sends what is written to std::cout to standard error instead.
 std::ostream& standard_output();
@@ -49,7 +60,10 @@ struct NamedPath {
 void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<NamedPath>& outputs);
 
 /// --recompute, of commands that train.
-void add_recompute(Command command, bool& recompute);
+void add_recompute(CLI::App& command, bool& recompute);
+
+/// Adds `Examples:` to a command's help.
+void add_examples(CLI::App& command, const std::string& examples);
 
 /// Refuses every variant but vanilla, with a sentence.
 void require_known_variant(const std::string& variant);

@@ -7,20 +7,19 @@
 
 namespace gradus::tools {
 
-void add_pretrain(Command program) {
+void add_pretrain(CLI::App& program) {
   auto options = std::make_shared<TrainingRunOptions>();
-  const Command command = program.add_subcommand("pretrain", "Pretrain on a corpus by span corruption");
-  add_training_options(command, *options);
-  command.add_examples(
-      "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
-      "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
-      "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume");
-  command.set_action([options, command] {
-    if (options->common.print_config) return command.print_config();
+  CLI::App* command = program.add_subcommand("pretrain", "Pretrain on a corpus by span corruption");
+  add_training_options(*command, *options);
+  add_examples(*command,
+               "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
+               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
+               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
     const Compute compute = options->common.apply();
     check_training_options(*options);
-    if (!options->reading_params_path.empty())
-      fail<UsageError>("--reading_params_path: pretraining starts from new weights");
+    if (!options->reading_params_path.empty()) fail<UsageError>("--reading_params_path: pretraining starts from new weights");
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
     std::cout << corpus.summary() << std::endl;
     const std::int64_t length = options->edition >= 2024 ? options->block_size : options->block_size - 1;

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <iostream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "framework/autograd/modes.h"
@@ -73,21 +72,21 @@ void sample(SampleOptions& options) {
 
 }  // namespace
 
-void add_sample(Command program) {
+void add_sample(CLI::App& program) {
   auto options = std::make_shared<SampleOptions>();
-  const Command command = program.add_subcommand("sample", "Continue a prompt, character by character");
-  command.add_option("MODEL", options->model, "A model written by pretrain or finetune").required();
-  command.add_option("--prompt", options->prompt, "Text to continue, - for standard input").required();
-  command.add_option("--temperature", options->temperature, "0 takes the likeliest character each time");
-  command.add_integer("--top_k", options->top_k, "Draw among the K likeliest only; 0 for all");
-  command.add_integer("--max_new", options->max_new, "Characters to add");
-  command.add_integer("--num_samples", options->num_samples, "Continuations");
-  add_common_options(command, options->common);
-  command.add_examples(
-      "  gradus sample vanilla.pretrain.params --prompt 'Khatchig Mouradian. ' --temperature 0\n"
-      "  gradus sample vanilla.pretrain.params --prompt 'John' --top_k 10 --num_samples 3 --seed 7");
-  command.set_action([options, command] {
-    if (options->common.print_config) return command.print_config();
+  CLI::App* command = program.add_subcommand("sample", "Continue a prompt, character by character");
+  command->add_option("MODEL", options->model, "A model written by pretrain or finetune")->required();
+  command->add_option("--prompt", options->prompt, "Text to continue, - for standard input")->required();
+  command->add_option("--temperature", options->temperature, "0 takes the likeliest character each time")->capture_default_str();
+  add_integer(*command, "--top_k", options->top_k, "Draw among the K likeliest only; 0 for all");
+  add_integer(*command, "--max_new", options->max_new, "Characters to add");
+  add_integer(*command, "--num_samples", options->num_samples, "Continuations");
+  add_common_options(*command, options->common);
+  add_examples(*command,
+               "  gradus sample vanilla.pretrain.params --prompt 'Khatchig Mouradian. ' --temperature 0\n"
+               "  gradus sample vanilla.pretrain.params --prompt 'John' --top_k 10 --num_samples 3 --seed 7");
+  command->callback([options, command] {
+    if (options->common.print_config) return print_config(*command);
     sample(*options);
   });
 }

@@ -11,8 +11,7 @@ cmake --build --preset "$preset"
 results="build/$preset/test-results.xml"
 status=0
 jobs=$(nproc)
-if [ "$jobs" -gt 4 ]; then jobs=4; fi
-export OMP_NUM_THREADS=1  # of tests that run side by side; what is compared between numbers of threads sets them itself
+if [ "$jobs" -gt 4 ]; then jobs=4; fi  # many tests use every core themselves
 ctest --test-dir "build/$preset" --parallel "$jobs" --output-on-failure --output-junit "test-results.xml" "$@" || status=$?
 if [ ! -s "$results" ]; then echo "no test was run" >&2; exit 1; fi
 count() { grep -o "<testsuite[^>]*" "$results" | head -n 1 | grep -o "$1=\"[0-9]*\"" || sed -n 's/^[[:space:]]*\('"$1"'="[0-9]*"\).*/\1/p' "$results" | head -n 1; }

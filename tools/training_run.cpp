@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
@@ -13,52 +12,44 @@
 
 namespace gradus::tools {
 
-void add_training_options(Command command, TrainingRunOptions& options) {
-  command.add_option("VARIANT", options.variant, "Model: vanilla").required();
-  command.add_option("CORPUS", options.corpus, "Pretraining corpus, one document a line; it defines the vocabulary")
-      .required();
-  command.add_option("--writing_params_path", options.writing_params_path, "Where the trained model goes")
-      .type_name("FILE");
-  command.add_option("--reading_params_path", options.reading_params_path, "Model to start from").type_name("FILE");
-  command.add_option("--pretrain_lr", options.pretrain_lr, "Peak learning rate of pretraining");
-  command.add_option("--finetune_lr", options.finetune_lr, "Peak learning rate of finetuning");
-  command.add_option("--tb_expt_name", options.tb_expt_name,
-                     "Accepted for the assignment's scripts; names nothing here");
-  command.add_integer("--max_epochs", options.max_epochs,
-                      "0 for the assignment's: 650 to pretrain, 75 or 10 to finetune");
-  command.add_integer("--batch_size", options.batch_size, "0 for the assignment's: 128 to pretrain, 256 to finetune");
-  command.add_integer("--micro_batches", options.micro_batches,
-                      "Parts in which a batch runs, for less memory; one step for all");
+void add_training_options(CLI::App& command, TrainingRunOptions& options) {
+  command.add_option("VARIANT", options.variant, "Model: vanilla")->required();
+  command.add_option("CORPUS", options.corpus, "Pretraining corpus, one document a line; it defines the vocabulary")->required();
+  command.add_option("--writing_params_path", options.writing_params_path, "Where the trained model goes")->type_name("FILE");
+  command.add_option("--reading_params_path", options.reading_params_path, "Model to start from")->type_name("FILE");
+  command.add_option("--pretrain_lr", options.pretrain_lr, "Peak learning rate of pretraining")->capture_default_str();
+  command.add_option("--finetune_lr", options.finetune_lr, "Peak learning rate of finetuning")->capture_default_str();
+  command.add_option("--tb_expt_name", options.tb_expt_name, "Accepted for the assignment's scripts; names nothing here")->capture_default_str();
+  add_integer(command, "--max_epochs", options.max_epochs, "0 for the assignment's: 650 to pretrain, 75 or 10 to finetune");
+  add_integer(command, "--batch_size", options.batch_size, "0 for the assignment's: 128 to pretrain, 256 to finetune");
+  add_integer(command, "--micro_batches", options.micro_batches,
+              "Parts in which a batch runs, for less memory; one step for all");
   add_recompute(command, options.recompute);
-  command.add_integer("--edition", options.edition, "Course edition whose schedule and lengths are used: 2021 to 2024");
-  command.add_integer("--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up");
-  command.add_integer("--final_tokens", options.final_tokens,
-                      "Tokens at which the cosine has fallen; 0 for the edition's");
+  add_integer(command, "--edition", options.edition, "Course edition whose schedule and lengths are used: 2021 to 2024");
+  add_integer(command, "--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up");
+  add_integer(command, "--final_tokens", options.final_tokens, "Tokens at which the cosine has fallen; 0 for the edition's");
   command.add_flag("--hold_rate", options.hold_rate, "Stay at the floor after the fall (the assignment climbs again)");
-  command.add_option("--decay", options.decay, "Decay rule: assignment (all but biases) or standard (linear weights)");
+  command.add_option("--decay", options.decay, "Decay rule: assignment (all but biases) or standard (linear weights)")->capture_default_str();
   command.add_flag("--shuffle", options.shuffle, "Shuffle in every epoch (the assignment does not)");
-  command.add_integer("--block_size", options.block_size, "Longest sequence");
-  command.add_integer("--layers", options.layers, "Blocks");
-  command.add_integer("--heads", options.heads, "Attention heads");
-  command.add_integer("--width", options.width, "Features");
-  command.add_integer("--bottleneck_dim", options.bottleneck_dim,
-                      "Of the perceiver, which is not part of this version");
-  command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout");
-  command.add_option("--metrics", options.metrics, "Write one JSON object a step to FILE").type_name("FILE");
-  command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")
-      .type_name("FILE");
-  command.add_integer("--checkpoint_every", options.checkpoint_every,
-                      "Steps between checkpoints; 0 for none but by time");
-  command.add_option("--checkpoint_seconds", options.checkpoint_seconds, "Longest time between checkpoints");
+  add_integer(command, "--block_size", options.block_size, "Longest sequence");
+  add_integer(command, "--layers", options.layers, "Blocks");
+  add_integer(command, "--heads", options.heads, "Attention heads");
+  add_integer(command, "--width", options.width, "Features");
+  add_integer(command, "--bottleneck_dim", options.bottleneck_dim,
+              "Of the perceiver, which is not part of this version");
+  command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
+  command.add_option("--metrics", options.metrics, "Write one JSON object a step to FILE")->type_name("FILE");
+  command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
+  add_integer(command, "--checkpoint_every", options.checkpoint_every, "Steps between checkpoints; 0 for none but by time");
+  command.add_option("--checkpoint_seconds", options.checkpoint_seconds, "Longest time between checkpoints")->capture_default_str();
   command.add_flag("--resume", options.resume, "Go on from the checkpoint, bit for bit");
   command.add_flag("--force", options.force, "Start anew although a checkpoint is there");
   add_common_options(command, options.common);
 }
 
-void require_same_model(Command command, const TrainingRunOptions& options, const models::GptConfig& model) {
+void require_same_model(const CLI::App& command, const TrainingRunOptions& options, const models::GptConfig& model) {
   const auto require_same = [&](const char* flag, auto asked, auto loaded) {
-    if (command.is_given(flag) && asked != loaded)
-      fail<UsageError>("{} {}: the model in {} has {}", flag, asked, options.reading_params_path, loaded);
+    if (command.count(flag) > 0 && asked != loaded) fail<UsageError>("{} {}: the model in {} has {}", flag, asked, options.reading_params_path, loaded);
   };
   require_same("--block_size", options.block_size, model.block_size);
   require_same("--layers", options.layers, model.layers);

@@ -22,13 +22,13 @@ struct TrainingRunOptions {
   bool resume = false, force = false, shuffle = false, hold_rate = false, recompute = false;
 };
 
-void add_training_options(Command command, TrainingRunOptions& options);
+void add_training_options(CLI::App& command, TrainingRunOptions& options);
 
 /// Throws UsageError for contradictions, before anything is read.
 void check_training_options(const TrainingRunOptions& options);
 
 /// Throws UsageError where a flag asks for another shape than that of the model that is read.
-void require_same_model(Command command, const TrainingRunOptions& options, const models::GptConfig& model);
+void require_same_model(const CLI::App& command, const TrainingRunOptions& options, const models::GptConfig& model);
 
 /// What pretraining and finetuning do differently.
 struct Recipe {

@@ -7,8 +7,12 @@
   python3 tools/bench/pytorch_gpt_step.py --batch 128 --length 128 --threads 2 --steps 3
   python3 tools/bench/pytorch_gpt_step.py --dtype bf16 --attention sdpa --compile
   python3 tools/bench/pytorch_gpt_step.py --mode generate --questions 20
+  python3 tools/bench/pytorch_gpt_step.py --device cuda --dtype tf32 --steps 60 --warmup 20
+  python3 tools/bench/pytorch_gpt_step.py --device cuda --dtype bf16 --attention sdpa --fused_adamw --compile max-autotune
 
---dtype bf16 is torch.autocast over f32 weights. PyTorch 1.13 leaves its AVX-512 kernels off; here they are on where the
+--dtype bf16 is torch.autocast over f32 weights; tf32, on CUDA devices, is f32 with products in 19 bits. A timed step is the
+same work as in `gradus bench train`: the batch goes to the device, and the loss is read, which waits for the device. On
+CUDA devices --compile compiles the loss with the model. PyTorch 1.13 leaves its AVX-512 kernels off; here they are on where the
 processor has them.
 """
 import argparse
@@ -22,9 +26,12 @@ import time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--mode", choices=["train", "generate"], default="train")
-parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+parser.add_argument("--dtype", choices=["f32", "tf32", "bf16"], default="f32")
+parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
 parser.add_argument("--attention", choices=["eager", "sdpa"], default="eager")
-parser.add_argument("--compile", action="store_true")
+parser.add_argument("--compile", nargs="?", const="default", default=False, metavar="MODE",
+                    choices=["default", "reduce-overhead", "max-autotune"], help="default, reduce-overhead or max-autotune")
+parser.add_argument("--fused_adamw", action="store_true", help="AdamW in one kernel")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--batch", type=int, default=128)
 parser.add_argument("--length", type=int, default=128)
@@ -33,6 +40,8 @@ parser.add_argument("--warmup", type=int, default=1)
 parser.add_argument("--questions", type=int, default=20)
 parser.add_argument("--characters", type=int, default=32)
 options = parser.parse_args()
+if options.dtype == "tf32" and options.device != "cuda":
+    parser.error("--dtype tf32 belongs to --device cuda")
 
 
 def processor_flags():
@@ -55,7 +64,12 @@ if options.attention == "sdpa" and not hasattr(F, "scaled_dot_product_attention"
     sys.exit(f"PyTorch {torch.__version__} has no scaled_dot_product_attention")
 if options.compile and not hasattr(torch, "compile"):
     sys.exit(f"PyTorch {torch.__version__} has no torch.compile")
+if options.device == "cuda" and not torch.cuda.is_available():
+    sys.exit(f"PyTorch {torch.__version__} finds no CUDA device")
 torch.set_num_threads(options.threads)
+on_cuda = options.device == "cuda"
+if on_cuda:
+    torch.backends.cuda.matmul.allow_tf32 = options.dtype == "tf32"
 WIDTH, HEADS, LAYERS, VOCABULARY, BLOCK, DROPOUT = 256, 8, 4, 256, 128, 0.1
 
 
@@ -98,23 +112,46 @@ class Gpt(nn.Module):
 
 
 def computing():
-    return torch.autocast("cpu", dtype=torch.bfloat16) if options.dtype == "bf16" else contextlib.nullcontext()
+    return torch.autocast(options.device, dtype=torch.bfloat16) if options.dtype == "bf16" else contextlib.nullcontext()
+
+
+def wait():
+    if on_cuda:
+        torch.cuda.synchronize()
+
+
+def compiled(function, **how):
+    return torch.compile(function, mode=options.compile, **how) if options.compile else function
 
 
 def train(model):
-    run = torch.compile(model) if options.compile else model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1)
-    ids, targets = torch.randint(1, VOCABULARY, (2, options.batch, options.length))
+    run = model if on_cuda else compiled(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1,
+                                  **({"fused": True} if options.fused_adamw else {}))
+    batch = torch.randint(1, VOCABULARY, (2, options.batch, options.length))
+    if on_cuda:
+        batch = batch.pin_memory()
+
+    def loss_of(ids, targets):
+        return F.cross_entropy(run(ids).view(-1, VOCABULARY), targets.reshape(-1), ignore_index=0)
+
+    if on_cuda:
+        loss_of = compiled(loss_of)
     seconds = []
     for step in range(options.warmup + options.steps):
+        wait()
         start = time.perf_counter()
+        if on_cuda and options.compile:
+            torch.compiler.cudagraph_mark_step_begin()
+        ids, targets = batch.to(options.device, non_blocking=True)
         with computing():
-            loss = F.cross_entropy(run(ids).view(-1, VOCABULARY), targets.reshape(-1), ignore_index=0)
+            loss = loss_of(ids, targets)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         value = loss.item()
+        wait()
         if step >= options.warmup:
             seconds.append(time.perf_counter() - start)
     tokens = options.batch * options.length
@@ -126,25 +163,29 @@ def train(model):
 @torch.no_grad()
 def generate(model):
     model.eval()
-    run = torch.compile(model, dynamic=True) if options.compile else model
+    run = compiled(model, dynamic=True)
     lengths = torch.randint(25, 46, (options.questions + 1,)).tolist()
     for number, length in enumerate(lengths):
         if number == 1:  # the first one warms up
+            wait()
             start = time.perf_counter()
-        ids = torch.randint(1, VOCABULARY, (1, length))
+        ids = torch.randint(1, VOCABULARY, (1, length)).to(options.device)
         for _ in range(options.characters):
             with computing():
                 logits = run(ids)
             ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], 1)
+    wait()
     seconds = time.perf_counter() - start
     return {"questions": options.questions, "characters": options.characters,
             "characters_per_s": options.questions * options.characters / seconds}
 
 
 torch.manual_seed(1)
-model = Gpt()
+model = Gpt().to(options.device)
 result = train(model) if options.mode == "train" else generate(model)
 print(json.dumps({"what": "pytorch_" + options.mode, "torch": torch.__version__, "dtype": options.dtype,
                   "attention": options.attention, "compile": options.compile, "threads": options.threads,
+                  "device": torch.cuda.get_device_name() if on_cuda else "cpu", "fused_adamw": options.fused_adamw,
                   "parameters": sum(p.numel() for p in model.parameters()), **result,
+                  **({"peak_device_mib": torch.cuda.max_memory_allocated() >> 20} if on_cuda else {}),
                   "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))

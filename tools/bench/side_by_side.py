@@ -7,8 +7,11 @@ fastest setting of PyTorch in the same dtype.
   python3 tools/bench/side_by_side.py build/release/bin/gradus --corpus wiki.txt --steps 23 --dtype bf16
   python3 tools/bench/side_by_side.py build/release/bin/gradus --mode generate
   python3 tools/bench/side_by_side.py build/release/bin/gradus --scaling 1,2
+  python3 tools/bench/side_by_side.py build/release/bin/gradus --device cuda --dtype f32 --dtype bf16 --steps 60 --warmup 20
 
---scaling times Gradus alone, on each number of threads, and fails where the loss is not the same to the last bit.
+On CUDA devices the settings of PyTorch are others: `eager` is what the assignment runs; the others have
+scaled_dot_product_attention and AdamW in one kernel, the last three are modes of torch.compile. bf16:max-autotune is that
+setting in that dtype alone. --minutes ends the rounds early; so does Ctrl-C; what was measured is printed. --scaling times Gradus alone, on each number of threads, and fails where the loss is not the same to the last bit.
 A setting that a side does not have is left out, with what it said. --llm_c takes a build of llm.c's CPU trainer, made to
 the model's size by its user; it runs in the current folder, and the time of a step is read from what it prints.
 """
@@ -20,9 +23,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
-SETTINGS = {"eager": [], "sdpa": ["--attention", "sdpa"], "eager+compile": ["--compile"],
-            "sdpa+compile": ["--attention", "sdpa", "--compile"]}
+FUSED = ["--attention", "sdpa", "--fused_adamw"]
+SETTINGS = {"cpu": {"eager": [], "sdpa": ["--attention", "sdpa"], "eager+compile": ["--compile"],
+                    "sdpa+compile": ["--attention", "sdpa", "--compile"]},
+            "cuda": {"eager": [], "sdpa": FUSED, "compile": FUSED + ["--compile"],
+                     "reduce-overhead": FUSED + ["--compile", "reduce-overhead"],
+                     "max-autotune": FUSED + ["--compile", "max-autotune"]}}
 PEER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_gpt_step.py")
 
 
@@ -31,9 +39,13 @@ def parse():
     parser.add_argument("program", help="gradus")
     parser.add_argument("--mode", choices=["train", "generate"], default="train")
     parser.add_argument("--peer", action="append", metavar="PYTHON", help="a Python with PyTorch; may be repeated")
-    parser.add_argument("--setting", action="append", choices=SETTINGS, help="of PyTorch; may be repeated; default: all")
-    parser.add_argument("--dtype", action="append", choices=["f32", "bf16"], help="may be repeated; default: f32")
+    parser.add_argument("--device", choices=SETTINGS, default="cpu")
+    parser.add_argument("--setting", action="append", metavar="[DTYPE:]SETTING",
+                        help="of PyTorch; may be repeated; default: all; " + "; ".join(
+                            f"{device}: {', '.join(settings)}" for device, settings in SETTINGS.items()))
+    parser.add_argument("--dtype", action="append", choices=["f32", "tf32", "bf16"], help="may be repeated; default: f32")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, metavar="M", help="no measurement begins later than that")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--length", type=int, default=128)
@@ -48,7 +60,12 @@ def parse():
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     options.peer, options.dtype = options.peer or [sys.executable], options.dtype or ["f32"]
-    options.setting = options.setting or list(SETTINGS)
+    options.setting = options.setting or list(SETTINGS[options.device])
+    for setting in options.setting:
+        if setting.split(":")[-1] not in SETTINGS[options.device]:
+            parser.error(f"--setting {setting}: on {options.device} there are {', '.join(SETTINGS[options.device])}")
+    if "tf32" in options.dtype and options.device != "cuda":
+        parser.error("--dtype tf32 belongs to --device cuda")
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     if options.corpus and options.mode != "train":
@@ -91,7 +108,8 @@ def with_rate(result, mode):
 
 
 def gradus(options, dtype, threads):
-    command = [options.program, "bench", options.mode, "--dtype", dtype, "--threads", str(threads)]
+    command = [options.program, "bench", options.mode, "--device", options.device, "--dtype", dtype,
+               "--threads", str(threads)]
     if options.mode == "train":
         command += ["--batch", str(options.batch), "--length", str(options.length), "--steps", str(options.steps),
                     "--warmup", str(options.warmup)]
@@ -111,9 +129,9 @@ def gradus(options, dtype, threads):
 
 
 def pytorch(options, python, setting, dtype):
-    command = [python, PEER, "--mode", options.mode, "--dtype", dtype, "--threads", str(options.threads),
+    command = [python, PEER, "--mode", options.mode, "--device", options.device, "--dtype", dtype, "--threads", str(options.threads),
                "--batch", str(options.batch), "--length", str(options.length), "--steps", str(options.steps),
-               "--warmup", str(options.warmup), "--questions", str(max(1, options.questions // 10)), *SETTINGS[setting]]
+               "--warmup", str(options.warmup), "--questions", str(max(1, options.questions // 10)), *SETTINGS[options.device][setting]]
     return lambda: with_rate(json.loads(output_of(command).splitlines()[-1]), options.mode)
 
 
@@ -139,22 +157,42 @@ def sides_of(options):
             except Unavailable as reason:
                 print(f"left out: {python}: {reason}", file=sys.stderr)
                 continue
-            for setting in options.setting:
-                yield Side(f"{version}, {setting}", dtype, pytorch(options, python, setting, dtype))
+            for only_dtype, _, setting in (setting.rpartition(":") for setting in options.setting):
+                if only_dtype in ("", dtype):
+                    yield Side(f"{version}, {setting}", dtype, pytorch(options, python, setting, dtype))
     if options.llm_c and options.mode == "train":
         yield Side("llm.c", "f32", llm_c(options))
 
 
-def take_turns(sides, rounds):
-    """Measures each side once a round; those that fail are left out from then on."""
-    for _ in range(rounds):
-        for side in list(sides):
-            try:
-                side.measure()
-            except Unavailable as reason:
-                print(f"left out: {side.name}, {side.dtype}: {reason}", file=sys.stderr)
-                sides.remove(side)
-    return sides
+class Turns:
+    """Measures each side once a round, until the time is over. `left_out` says why sides fell out."""
+
+    def __init__(self, sides):
+        self.sides, self.left_out, self.cut_short = sides, [], False
+
+    def take(self, rounds, minutes):
+        end = time.monotonic() + 60 * minutes if minutes else float("inf")
+        try:
+            for _ in range(rounds):
+                for side in list(self.sides):
+                    if time.monotonic() >= end:
+                        raise KeyboardInterrupt
+                    self.measure(side)
+        except KeyboardInterrupt:
+            self.cut_short = True
+            for side in [side for side in self.sides if not side.results]:
+                self.leave_out(side, "the time was over")
+
+    def measure(self, side):
+        try:
+            side.measure()
+        except Unavailable as reason:
+            self.leave_out(side, str(reason))
+
+    def leave_out(self, side, reason):
+        print(f"left out: {side.name}, {side.dtype}: {reason}", file=sys.stderr)
+        self.left_out.append({"name": side.name, "dtype": side.dtype, "reason": reason})
+        self.sides.remove(side)
 
 
 def processor():
@@ -165,11 +203,11 @@ def processor():
         return "unknown processor"
 
 
-def markdown(sides, unit, ratios):
+def markdown(sides, unit, ratios, memory_key):
     yield f"| | dtype | {unit} | least to most | peak MiB |"
     yield "|---|---|---|---|---|"
     for side in sides:
-        rates, memory = [result["rate"] for result in side.results], side.median("peak_rss_mib")
+        rates, memory = [result["rate"] for result in side.results], side.median(memory_key)
         yield (f"| {side.name} | {side.dtype} | {side.median():,.0f} | {min(rates):,.0f} to {max(rates):,.0f} "
                f"| {f'{memory:,.0f}' if memory else '-'} |")
     for line in ratios:
@@ -210,7 +248,9 @@ def main():
                   for dtype in options.dtype]
     else:
         groups = [list(sides_of(options))]
-    sides = take_turns([side for group in groups for side in group], options.rounds)
+    turns = Turns([side for group in groups for side in group])
+    turns.take(options.rounds, options.minutes)
+    sides = turns.sides
     if not sides:
         sys.exit("nothing could be measured")
     if options.scaling:
@@ -224,12 +264,15 @@ def main():
         work += f", documents of {os.path.basename(options.corpus)} with their padding counted"
     version = output_of([options.program, "--version"]).strip()
     threads = options.scaling or options.threads
-    print(f"{version}; {processor()}, {threads} threads; {work}, medians of {options.rounds} rounds in turn\n")
+    rounds = f"{options.rounds} rounds in turn" + (", cut short" if turns.cut_short else "")
+    print(f"{version}; {options.device}, {processor()}, {threads} threads; {work}, medians of {rounds}\n")
     said = [f"{ratio.get('name', 'Gradus')} / {ratio['best']}, {ratio['dtype']}: {ratio['ratio']:.2f}" for ratio in ratios]
-    print("\n".join(markdown(sides, unit, said)))
+    print("\n".join(markdown(sides, unit, said, "peak_device_mib" if options.device == "cuda" else "peak_rss_mib")))
     if options.json:
         with open(options.json, "w") as file:
-            json.dump({"gradus": version, "processor": processor(), "threads": threads, "work": work,
+            json.dump({"gradus": version, "processor": processor(), "device": options.device,
+                       "threads": threads, "work": work, "rounds": options.rounds, "cut_short": turns.cut_short,
+                       "left_out": turns.left_out,
                        "sides": [{"name": side.name, "dtype": side.dtype, "median": side.median(),
                                   "results": side.results} for side in sides], "ratios": ratios}, file, indent=2)
     if options.scaling:

@@ -6,7 +6,7 @@
 
 namespace gradus::cpu {
 namespace {
-int threads = omp_get_max_threads();
+int threads = std::max(1, omp_get_num_procs());
 std::int64_t worth = 200000;
 }
 

@@ -7,8 +7,7 @@
 
 namespace gradus::cpu {
 
-/// Threads that parallel_for uses; at least 1. Starts at OMP_NUM_THREADS, or else at the number of processors this process
-/// may run on.
+/// Threads that parallel_for uses; at least 1. Starts at the number of processors this process may run on.
 int thread_count();
 void set_thread_count(int count);
 
