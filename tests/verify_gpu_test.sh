@@ -120,12 +120,14 @@ reported "| train | not run | 0 | c0ffee | GRADUS_DATA names no folder with birt
 
 # A part that is not whole leaves an earlier whole one of the same commit as it is.
 with slow_tests
-verify 75 --parts tests --minutes 0.02
+verify 75 --parts tests --minutes 0.06
 said "the time was over at cuda_device_test; the earlier result stands"
 reported "| tests | passed |"
-verify 75 --parts tests --minutes 0.02 --commit bee
+verify 75 --parts tests --minutes 0.06 --commit bee
 reported "| tests | cut short |"
 reported "| cuda_device_test | cut short |"
+verify 75 --parts tests --minutes 0.00001 --commit bee
+reported "the time was over before the tests were known"
 without slow_tests
 
 # What fails is shown as failed, and the other parts are run.
@@ -156,7 +158,7 @@ mv "$work/hidden" "$work/build/CTestTestfile.cmake"
 
 # At the limit what is known is kept; so it is when a signal ends it.
 with slow_gradcheck
-verify 75 --parts gradcheck --minutes 0.03 --commit bee
+verify 75 --parts gradcheck --minutes 0.06 --commit bee
 said "gradcheck: cut short"
 reported "| 1 | 0 | 123 | 1.5 |"
 "$root/tools/verify_gpu.sh" --build "$work/build" --out "$work/signalled" --python "$work/bin/peer" --parts gradcheck,speed >"$work/out" 2>&1 &
@@ -171,7 +173,7 @@ without slow_gradcheck
 
 # Training is ended cleanly, and the next call goes on; another commit begins anew.
 export GRADUS_DATA="$work/data"
-verify 75 --parts train --minutes 0.05
+verify 75 --parts train --minutes 0.1
 reported "| pretrain | to be resumed | 23 | 2.5 | loss 3.40000, epoch 1 |"
 verify 0 --parts train
 reported "| pretrain | done | 46 | 4.5 | loss 2.12500, epoch 2 |"

@@ -9,16 +9,18 @@ from processes import run
 from report import ABSENT, CUT, FAILED, Result
 
 
-def gpu_tests(job, limit):
-    """Names of the tests labelled gpu; each is also its target's name."""
+def gpu_tests(job, limit, result):
+    """Names of the tests labelled gpu, each also its target's name; where there are none, the result says why."""
     listing = run(["ctest", "--test-dir", job.build, "-L", "gpu", "--show-only=json-v1"], job.log("list"), limit)
     try:
-        return [test["name"] for test in json.loads(listing.output)["tests"]]
+        names = [test["name"] for test in json.loads(listing.output)["tests"]]
     except (ValueError, KeyError):
-        return []
-
-
-NO_TESTS = "no test of {} is labelled gpu: it is not built, or without CUDA; `--parts build` builds it"
+        names = []
+    if not names and listing.cut:
+        result.worsen(CUT, "the time was over before the tests were known")
+    elif not names:
+        result.worsen(FAILED, f"no test of {job.build} is labelled gpu: it is not built, or without CUDA; `--parts build` builds it")
+    return names
 
 
 def build(job, limit):
@@ -27,9 +29,8 @@ def build(job, limit):
     configured = run(["cmake", "--preset", "release", "-B", job.build, "-DGRADUS_CUDA=ON"], job.log("configure"), limit)
     if not result.judge("configuring", configured):
         return result
-    targets = ["gradus"] + gpu_tests(job, limit)
+    targets = ["gradus"] + gpu_tests(job, limit, result)
     if len(targets) == 1:
-        result.worsen(FAILED, NO_TESTS.format(job.build))
         return result
     result.judge("building", run(["cmake", "--build", job.build, "--target", *targets], job.log("build"), limit))
     summary = re.search(r"-- (Gradus .*)", configured.output)
@@ -55,10 +56,7 @@ def ctest_row(name, junit):
 def tests(job, limit):
     """Every test labelled gpu; on a machine with a GPU a skipped one has failed."""
     result, rows = Result(), []
-    names = gpu_tests(job, limit)
-    if not names:
-        result.worsen(FAILED, NO_TESTS.format(job.build))
-    for name in names:
+    for name in gpu_tests(job, limit, result):
         junit = os.path.abspath(job.log(name, ".xml"))
         if os.path.exists(junit):
             os.remove(junit)
