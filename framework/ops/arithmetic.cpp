@@ -119,10 +119,10 @@ Tensor draw_half(SampleMaker& make, const Shape& shape) {
   return make.values(shape, values);
 }
 
-/// Backward of maximum and minimum: 1 for the winner, 1/2 each at a tie.
+/// Backward of maximum and minimum: 1 for the winner, 1/2 each at a tie. Beside a NaN it goes to b, or for minimum to a.
 void choose_backward(BackwardCall& call, bool larger) {
   const Tensor a = call.input(0).detach(), b = call.input(1).detach(), g = call.cotangent();
-  const Tensor wins = cast(larger ? greater(a, b) : less(a, b), g.dtype());
+  const Tensor is_larger = cast(greater(a, b), g.dtype()), wins = larger ? is_larger : 1.0 - is_larger;
   const Tensor share = where(equal(a, b), scalar(0.5, g.dtype(), g.device()), wins);  // of a
   if (call.needs(0)) call.set_gradient(0, g * share);
   if (call.needs(1)) call.set_gradient(1, g * (1.0 - share));

@@ -116,7 +116,7 @@ class Library {
 };
 
 struct Loaded {
-  Library* library = nullptr;  // stays until the program ends: the driver may be gone before static objects are
+  Library* cublaslt = nullptr;  // stays until the program ends: the driver may be gone before static objects are
   CublasLtState state;
 };
 
@@ -137,9 +137,9 @@ const Loaded& loaded() {
 const CublasLtState& cublaslt_state() { return loaded().state; }
 
 bool has_cublaslt_algorithm(const Request& request) {
-  return loaded().library && loaded().library->has_algorithm(request);
+  return loaded().cublaslt && loaded().cublaslt->has_algorithm(request);
 }
 
-void cublaslt_product(const Request& request, Stream stream) { loaded().library->run(request, stream); }
+void cublaslt_product(const Request& request, Stream stream) { loaded().cublaslt->run(request, stream); }
 
 }  // namespace gradus::cuda::products
