@@ -18,6 +18,7 @@
 #include "framework/optim/schedule.h"
 #include "framework/random/generator.h"
 #include "framework/tensor/creation.h"
+#include "framework/tensor/memory.h"
 #include "framework/tensor/print.h"
 #include "framework/tensor/tensor.h"
 #include "framework/testing/gradcheck.h"

@@ -20,6 +20,14 @@ const nlohmann::json* find_pass(const nlohmann::json& results, const std::string
   return nullptr;
 }
 
+/// Which ceiling bounds a pass depends on the two that were measured on this machine.
+void check_bound(const nlohmann::json& results, const nlohmann::json& pass) {
+  const double arithmetic = pass.at("gflop_per_s").get<double>() / results.at("peak_gflop_per_s").get<double>();
+  const double memory = pass.at("gb_per_s").get<double>() / results.at("copy_gb_per_s").get<double>();
+  CHECK(pass.at("bound") == (arithmetic > memory ? "arithmetic" : "memory"));
+  CHECK(pass.at("share_of_bound").get<double>() == doctest::Approx(std::max(arithmetic, memory)));
+}
+
 }  // namespace
 
 TEST_CASE("bench: what cannot be measured") {
@@ -38,6 +46,7 @@ TEST_CASE("bench: what cannot be measured") {
       {"bench train --batch 0", 2, "--batch must be between 1 and 65536, not 0"},
       {"bench train --length 129", 2, "--length must be between 1 and 128, not 129"},
       {"bench train --steps 0", 2, "--steps must be between 1 and"},
+      {"bench train --padded", 2, "--padded goes with --corpus"},
       {"bench train --warmup -1", 2, "--warmup must be between 0 and"},
       {"bench train --corpus nowhere", 3, "nowhere: cannot be read"},
       {"bench train --corpus corpus.txt --length 7", 2, "block_size must be at least 8"},
@@ -46,6 +55,26 @@ TEST_CASE("bench: what cannot be measured") {
       {"bench generate --characters 100", 2, "--characters must be between 1 and 64, not 100"},
       {"bench generate --json nowhere/file", 2, "nowhere/file: the folder nowhere does not exist"},
   });
+}
+
+TEST_CASE("a full memory: who holds it, and flags that there are") {
+  const std::string line = "bench train --batch 8 --steps 1 --warmup 0";
+  const Outcome outcome = run_program(workplace(), words(line), {"GRADUS_MEMORY_LIMIT=80"});
+  CHECK(outcome.status == 1);
+  INFO(outcome.err);
+  CHECK(outcome.err.starts_with("gradus: out of memory on cpu: "));
+  CHECK(has(outcome.err, ", the limit is 80 MiB, "));
+  CHECK(has(outcome.err, "[zeros_like] at framework/optim/adamw.cpp:"));
+  CHECK(has(outcome.err, "[random_normal] at framework/nn/layers.cpp:"));
+  CHECK(has(outcome.err, "] at models/gpt/blocks.cpp:"));
+  const std::string help = run_program(workplace(), words("pretrain --help")).out;
+  for (const char* flag : {"--micro_batches", "--recompute", "--batch_size"}) {
+    CHECK(has(outcome.err, flag));
+    CHECK(has(help, flag));
+  }
+  const Outcome refused = run_program(workplace(), words(line), {"GRADUS_MEMORY_LIMIT=much"});
+  CHECK(refused.status == 2);
+  CHECK(refused.err == "gradus: GRADUS_MEMORY_LIMIT must be a number of MiB from 1 on, not 'much'\n");
 }
 
 TEST_CASE("bench train: rows of one length have no padding, and the loss does not depend on the threads") {
@@ -69,6 +98,10 @@ TEST_CASE("bench train --corpus: padding is counted and not computed") {
   CHECK(padding < 0.9);
   CHECK(ragged.at("tokens_per_s").get<double>() * seconds == doctest::Approx(4 * 95));
   CHECK(ragged.at("computed_tokens_per_s").get<double>() * seconds == doctest::Approx(4 * 95 * (1 - padding)));
+  const nlohmann::json padded = bench("train --corpus corpus.txt --batch 4 --length 96 --steps 1 --warmup 0 --padded");
+  CHECK(padded.at("padding_share") == 0);
+  CHECK(padded.at("padded") == true);
+  CHECK(padded.at("graph") == false);  // on the CPU
 }
 
 TEST_CASE("bench op: operations and bytes of both directions") {
@@ -87,10 +120,7 @@ TEST_CASE("bench op: operations and bytes of both directions") {
     CHECK(pass->at("gflop_per_s").get<double>() == doctest::Approx(pass->at("flops").get<double>() / seconds / 1e9));
     CHECK(pass->at("gb_per_s").get<double>() == doctest::Approx(pass->at("bytes").get<double>() / seconds / 1e9));
     CHECK(pass->at("repetitions").get<int>() >= 3);
-    const double arithmetic = pass->at("gflop_per_s").get<double>() / results.at("peak_gflop_per_s").get<double>();
-    const double memory = pass->at("gb_per_s").get<double>() / results.at("copy_gb_per_s").get<double>();
-    CHECK(pass->at("bound") == (arithmetic > memory ? "arithmetic" : "memory"));
-    CHECK(pass->at("share_of_bound").get<double>() == doctest::Approx(std::max(arithmetic, memory)));
+    check_bound(results, *pass);
   }
   CHECK(forward->at("inputs") == "(16,256) f32 cpu, (1024,256) f32 cpu, (1024) f32 cpu");
 }
@@ -98,7 +128,7 @@ TEST_CASE("bench op: operations and bytes of both directions") {
 TEST_CASE("bench op: a gradient that is only a look at the cotangent costs nothing; one gradient counts once") {
   const nlohmann::json add = bench("op add --batch 2 --length 8 --seconds 0"),
                        gelu = bench("op gelu --batch 2 --length 8 --seconds 0 --dtype f64");
-  CHECK(find_pass(add, "add", "forward")->at("bound") == "memory");
+  check_bound(add, *find_pass(add, "add", "forward"));
   CHECK(find_pass(add, "add", "backward")->at("bytes") == 0);
   CHECK(find_pass(add, "add", "backward")->at("bound") == "none");
   CHECK(find_pass(gelu, "gelu", "backward")->at("flops") == find_pass(gelu, "gelu", "forward")->at("flops"));

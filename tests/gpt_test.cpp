@@ -7,8 +7,8 @@
 #include "framework/autograd/autograd.h"
 #include "framework/kernels/cpu/copy.h"
 #include "framework/ops/ops.h"
-#include "framework/tensor/allocator.h"
 #include "framework/tensor/creation.h"
+#include "framework/tensor/memory.h"
 #include "framework/train/trainer.h"
 #include "models/model_file.h"
 #include "tests/messages.h"
@@ -212,9 +212,9 @@ TEST_CASE("recomputed blocks: the same bits, in less memory") {
     std::int64_t bytes[2];
     for (const bool recompute : {false, true}) {
       RaggedRun run(dtype, recompute);
-      const std::int64_t before = allocator::statistics().bytes_in_use;
+      const std::int64_t before = memory_statistics().bytes_in_use;
       const Tensor loss = run.loss(Ragged().batch(0, 0));
-      bytes[recompute] = allocator::statistics().bytes_in_use - before;
+      bytes[recompute] = memory_statistics().bytes_in_use - before;
       backward(loss);
       results[recompute] = run.state();
       results[recompute].push_back(loss.to_vector<double>());

@@ -479,6 +479,14 @@ TEST_CASE("padding at the end of an example is left out, and counted all the sam
   CHECK(halves[0].predicted + halves[1].predicted == 2);
   CHECK(data::split(batch, 7).size() == 2);
   CHECK(data::split(batch, 1)[0].lengths == batch.lengths);
+  const data::Batch rows = data::padded(batch);
+  CHECK(rows.inputs.shape() == Shape{2, 5});
+  CHECK(rows.inputs.to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 6, 0, 0, 0, 5, 0, 0, 0, 0});
+  CHECK(rows.targets.to_vector<std::int64_t>() == std::vector<std::int64_t>{0, 7, 0, 0, 0, 0, 0, 8, 0, 0});
+  CHECK(rows.lengths.empty());
+  CHECK(rows.predicted == 2);
+  CHECK(rows.counted_tokens == 10);
+  CHECK(has(message_of<ContractError>([&] { data::padded(halves[1]); }), "a part of a batch cannot be padded"));
   CHECK(has(message_of<ContractError>([] { data::collate({{{1, 2}, {1, 2}}, {{1}, {1}}}); }), "one length"));
   CHECK(has(message_of<ContractError>([] { data::collate({{{1, 2}, {1}}}); }), "one length"));
 }

@@ -8,8 +8,8 @@
 #include "framework/autograd/autograd.h"
 #include "framework/nn/layers.h"
 #include "framework/ops/ops.h"
-#include "framework/tensor/allocator.h"
 #include "framework/tensor/creation.h"
+#include "framework/tensor/memory.h"
 #include "tests/messages.h"
 
 using namespace gradus;
@@ -74,8 +74,8 @@ TEST_CASE("recompute: the body's tensors are let go after forward, and made agai
       return Tensors{tanh(tanh(tanh(tanh(inputs[0]))))};
     };
     const auto kept = [&](bool again) {
-      const std::int64_t before = allocator::statistics().bytes_in_use;
-      const auto tensors = [&] { return (allocator::statistics().bytes_in_use - before) / (4 * size); };
+      const std::int64_t before = memory_statistics().bytes_in_use;
+      const auto tensors = [&] { return (memory_statistics().bytes_in_use - before) / (4 * size); };
       std::int64_t in_backward = 0;
       const auto look = [&](const Tensor&) { return in_backward = tensors(), Tensor(); };
       Tensor y = call(body, {x}, again)[0];

@@ -1,12 +1,12 @@
-// base, random and tensor: shapes, dtypes, Philox, allocator, views, printing.
+// base, random and tensor: shapes, dtypes, Philox, guard zones, views, printing.
 #include <doctest/doctest.h>
 
 #include <cmath>
 
 #include "framework/kernels/cpu/copy.h"
 #include "framework/random/philox.h"
-#include "framework/tensor/allocator.h"
 #include "framework/tensor/creation.h"
+#include "framework/tensor/guard_zones.h"
 #include "framework/tensor/print.h"
 #include "tests/messages.h"
 
@@ -110,25 +110,8 @@ TEST_CASE("conversions between dtypes") {
   }
 }
 
-TEST_CASE("the allocator reuses blocks and counts them") {
-  allocator::empty_cache();
-  { const Tensor a = Tensor::empty({1000, 1000}, DType::f32); }
-  const AllocatorStatistics before = allocator::statistics();
-  { const Tensor b = Tensor::empty({1000, 1000}, DType::f32); }
-  { const Tensor c = Tensor::empty({900, 1000}, DType::f32); }  // fits the cached block within limits
-  const AllocatorStatistics after = allocator::statistics();
-  CHECK(after.allocations == before.allocations + 2);
-#if !defined(__SANITIZE_ADDRESS__)
-  CHECK(after.system_allocations == before.system_allocations);
-#endif
-  CHECK(after.bytes_in_use == before.bytes_in_use);
-  CHECK(after.peak_bytes_in_use >= 4000000);
-  allocator::empty_cache();
-  CHECK(allocator::statistics().bytes_reserved == allocator::statistics().bytes_in_use);
-}
-
 TEST_CASE("guard zones report a write past the end, and unwritten elements are NaN") {
-  const allocator::GuardScope guards;
+  const GuardScope guards;
   {
     const Tensor a = Tensor::empty({5}, DType::f64);
     CHECK(std::isnan(a.data<double>()[4]));

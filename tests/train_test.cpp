@@ -451,6 +451,8 @@ TEST_CASE("a checkpoint of another run is refused by the setting's name, and not
   CHECK(refusal() == path + R"(: cannot resume with another model: it was {"width":6}, now it is {"width":8})");
   second.options.settings = {{"seed", 1}, {"batch_size", 4}};
   CHECK(refusal() == path + ": cannot resume with another batch_size: it was absent, now it is 4");
+  second.options.settings = {{"seed", 1}};
+  CHECK(refusal() == path + R"(: cannot resume without model: the run that it is of had it as {"width":6})");
   CHECK(second.state() == before);
 }
 
@@ -549,7 +551,8 @@ TEST_CASE("the last good checkpoint outlives a loss that is not finite") {
             "step 5: the loss is not finite; first: [div]"));
   {
     Run saved(9);
-    const train::Position position = train::load_checkpoint(run.options.checkpoint_path, saved.model, saved.optimizer, saved.model.generator(), {});
+    const train::Position position = train::load_checkpoint(run.options.checkpoint_path, saved.model, saved.optimizer,
+                                                           saved.model.generator(), run.options.settings);
     CHECK(position.step == 4);
   }
   Run second(9);

@@ -2,6 +2,8 @@
 # must be; OFF: not. The emulation of CUDA, and its tests, need only a host compiler and are always built.
 # GRADUS_CUDA_COMPILER is true afterwards if there is an nvcc; it need not be in the PATH. GRADUS_CUBLASLT is true if matrix
 # products are compiled for cuBLASLt, on devices and in the emulation; its library is loaded when they are first needed.
+# GRADUS_CUDNN is true if attention can be asked for by cuDNN (9.16 or newer): its headers are in the toolkit's folders, or in
+# CUDNN_ROOT (a variable of CMake or of the environment). GRADUS_CUDNN_LIBRARIES is where its library was, or empty.
 set(GRADUS_CUDA AUTO CACHE STRING "Compile for CUDA devices: AUTO, ON or OFF")
 set_property(CACHE GRADUS_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT GRADUS_CUDA MATCHES "^(AUTO|ON|OFF)$")
@@ -10,6 +12,8 @@ endif()
 
 set(GRADUS_CUDA_COMPILER FALSE)
 set(GRADUS_CUBLASLT FALSE)
+set(GRADUS_CUDNN FALSE)
+set(GRADUS_CUDNN_NAME "off")
 set(GRADUS_CUDA_NAME "off (GRADUS_CUDA=OFF)")
 if(NOT GRADUS_CUDA STREQUAL "OFF")
   set(GRADUS_CUDA_NAME "off (no toolkit found)")
@@ -18,6 +22,25 @@ if(NOT GRADUS_CUDA STREQUAL "OFF")
     find_path(GRADUS_CUBLASLT_INCLUDE cublasLt.h PATHS ${CUDAToolkit_INCLUDE_DIRS} NO_DEFAULT_PATH)
     if(GRADUS_CUBLASLT_INCLUDE)
       set(GRADUS_CUBLASLT TRUE)
+    endif()
+    find_path(GRADUS_CUDNN_INCLUDE cudnn_graph.h HINTS ${CUDNN_ROOT} ENV CUDNN_ROOT ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES include)
+    find_library(GRADUS_CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${CUDNN_ROOT} ENV CUDNN_ROOT ${CUDAToolkit_LIBRARY_DIR}
+                 PATH_SUFFIXES lib lib64)
+    set(GRADUS_CUDNN_NAME "not found")
+    if(GRADUS_CUDNN_INCLUDE)
+      file(STRINGS ${GRADUS_CUDNN_INCLUDE}/cudnn_version.h version_lines REGEX "^#define CUDNN_(MAJOR|MINOR|PATCHLEVEL) [0-9]+$")
+      list(TRANSFORM version_lines REPLACE "[^0-9]" "")
+      list(JOIN version_lines "." GRADUS_CUDNN_NAME)
+      if(GRADUS_CUDNN_NAME VERSION_LESS 9.16)
+        string(APPEND GRADUS_CUDNN_NAME " (not used: 9.16 or newer is needed)")
+      else()
+        set(GRADUS_CUDNN TRUE)
+      endif()
+      if(GRADUS_CUDNN_LIBRARY)
+        cmake_path(GET GRADUS_CUDNN_LIBRARY PARENT_PATH GRADUS_CUDNN_LIBRARIES)
+      else()
+        string(APPEND GRADUS_CUDNN_NAME " (headers alone)")
+      endif()
     endif()
   endif()
   if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE)

@@ -7,7 +7,7 @@
 
 #include "framework/base/error.h"
 #include "framework/kernels/cpu/parallel.h"
-#include "framework/tensor/allocator.h"
+#include "framework/tensor/memory.h"
 #include "tools/commands.h"
 
 namespace gradus::tools {
@@ -23,10 +23,10 @@ Spread spread_of(std::vector<double> values) {
   return {median, values.front(), values.back()};
 }
 
-PeakMemory peak_memory() {
+PeakMemory peak_memory(Device device) {
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
-  return {usage.ru_maxrss / 1024, allocator::statistics().peak_bytes_in_use / (1 << 20)};
+  return {usage.ru_maxrss / 1024, memory_statistics(device).peak_bytes_in_use / (1 << 20)};
 }
 
 std::string runs_on(Device device) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/tensor/device.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
@@ -34,11 +35,11 @@ struct Spread {
 /// Of at least one value.
 Spread spread_of(std::vector<double> values);
 
-/// The most memory used so far, in MiB: by the process, and by the tensors in it.
+/// The most memory used so far, in MiB: by the process, and by the tensors on a device.
 struct PeakMemory {
   std::int64_t process = 0, tensors = 0;
 };
-PeakMemory peak_memory();
+PeakMemory peak_memory(Device device);
 
 /// `2 threads`, or the device's name.
 std::string runs_on(Device device);

@@ -66,14 +66,15 @@ void bench_generate(const BenchGenerateOptions& options) {
   std::int64_t same = 0;
   for (std::size_t i = 0; i < plain.size(); ++i) same += plain[i] == cached[i];
   std::cout << fmt::format(
-      "{:.0f} characters/s, {} questions in groups with a cache of keys and values\n"
+      "{}, {}\n{:.0f} characters/s, {} questions in groups with a cache of keys and values\n"
       "{:.0f} characters/s, {} questions one at a time without: {:.1f} times slower, {} of {} answers the same\n",
-      cached_rate, options.questions, plain_rate, options.plain_questions, cached_rate / plain_rate, same,
-      plain.size());
-  const PeakMemory memory = peak_memory();
+      options.common.dtype, runs_on(compute.device), cached_rate, options.questions, plain_rate,
+      options.plain_questions, cached_rate / plain_rate, same, plain.size());
+  const PeakMemory memory = peak_memory(compute.device);
   write_json(options.common.json, {{"what", "gradus_generate"},
                                    {"dtype", options.common.dtype},
                                    {"threads", cpu::thread_count()},
+                                   {"device", describe(compute.device)},
                                    {"processor", processor_name()},
                                    {"questions", options.questions},
                                    {"characters", options.characters},

@@ -73,9 +73,10 @@ Measurement measure_forward(const OpSpec& spec, const Sample& sample, double sec
   // An op that updates its inputs gets the same ones every time.
   Tensors inputs = sample.inputs, outputs;
   const auto renew = [&] {
+    outputs.clear();
     if (spec.mutates.empty()) return;
     std::transform(sample.inputs.begin(), sample.inputs.end(), inputs.begin(),
-                   [](const Tensor& x) { return clone(x); });
+                   [](const Tensor& x) { return x.defined() ? clone(x) : x; });
   };
   Measurement forward =
       measure("forward", seconds, device_of(inputs), renew, [&] { outputs = apply(spec, inputs, sample.attributes); });

@@ -1,10 +1,9 @@
+#include <algorithm>
 #include <iostream>
 #include <optional>
 
-#include "framework/autograd/autograd.h"
 #include "framework/base/error.h"
 #include "framework/kernels/cpu/parallel.h"
-#include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/bench.h"
@@ -15,9 +14,9 @@ namespace {
 
 struct BenchTrainOptions {
   CommonOptions common;
-  std::int64_t batch = 128, length = 128, steps = 5, warmup = 1;
+  std::int64_t batch = 128, length = 128, steps = 5, warmup = 2;
   std::string corpus;
-  bool recompute = false;
+  bool recompute = false, padded = false, eager = false;
 };
 
 /// The batches to train on: step -> batch.
@@ -40,27 +39,30 @@ Batches batches_of(const data::BatchSource& source) {
 /// What one step took, and how much it did.
 struct TimedStep {
   double seconds = 0, counted_tokens = 0, computed_tokens = 0, loss = 0;
+  bool graph = false;
 };
 
-/// Batch, forward, loss, backward, clip, AdamW: a step of the trainer, at a constant rate.
-TimedStep run_step(models::Gpt& model, optim::AdamW& optimizer, const Batches& batches, std::int64_t step) {
-  const Stopwatch watch;
-  const data::Batch batch = data::on_device(batches(step), model.device());
-  const Tensor loss = prediction_loss(model, batch);
-  model.zero_gradients();
-  backward(loss);
-  {
-    const NoGradScope no_grad;
-    clip_by_global_norm_(optimizer.gradients(), 1.0);
+/// Steps as the trainer makes them, at a constant rate: the next batch is made while a device works.
+std::vector<TimedStep> run_steps(train::TrainingStep& step, const Batches& batches, std::int64_t count) {
+  std::vector<TimedStep> steps;
+  data::Batch next = batches(0);
+  for (std::int64_t number = 1; number <= count; ++number) {
+    const Stopwatch watch;
+    const data::Batch batch = std::move(next);
+    step.begin(batch, 6e-4);
+    next = batches(number);
+    const double loss = step.finish().loss;
+    steps.push_back(
+        {watch.seconds(), double(batch.counted_tokens), double(batch.inputs.numel()), loss, step.ran_as_graph()});
   }
-  optimizer.step(6e-4);
-  const double value = loss.item();
-  return {watch.seconds(), double(batch.counted_tokens), double(batch.inputs.numel()), value};
+  return steps;
 }
 
 void check_options(const BenchTrainOptions& options) {
   require_between("--batch", options.batch, 1, 1 << 16);
   require_between("--length", options.length, 1, models::GptConfig().block_size);
+  if (options.padded && options.corpus.empty())
+    fail<UsageError>("--padded goes with --corpus: rows of random ids have no padding");
   require_between("--steps", options.steps, 1, 1000000);
   require_between("--warmup", options.warmup, 0, 1000000);
 }
@@ -82,10 +84,11 @@ void report(const BenchTrainOptions& options, Device device, const std::vector<T
   const Spread time = spread_of(seconds), counted_rate = spread_of(counted_rates),
                computed_rate = spread_of(computed_rates);
   const double padding = 1 - computed / counted;
-  const PeakMemory memory = peak_memory();
-  std::cout << fmt::format("{:.0f} tokens/s, {:.0f} to {:.0f} (median of {} steps of {:.4f} s), {}\n",
+  const bool all_graphs = std::all_of(steps.begin(), steps.end(), [](const TimedStep& step) { return step.graph; });
+  const PeakMemory memory = peak_memory(device);
+  std::cout << fmt::format("{:.0f} tokens/s, {:.0f} to {:.0f} (median of {} steps of {:.4f} s), {}, {}{}\n",
                            counted_rate.median, counted_rate.least, counted_rate.most, steps.size(), time.median,
-                           runs_on(device));
+                           options.common.dtype, runs_on(device), all_graphs ? ", each step one graph" : "");
   if (!options.corpus.empty()) {
     std::cout << fmt::format(
         "{:.0f} of them are computed, {:.0f} to {:.0f}; {:.1f} % are padding, which the schedule counts\n",
@@ -97,7 +100,8 @@ void report(const BenchTrainOptions& options, Device device, const std::vector<T
       {"batch", options.batch},        {"length", options.length},
       {"dtype", options.common.dtype}, {"threads", cpu::thread_count()},
       {"device", describe(device)},    {"processor", processor_name()},
-      {"steps", steps.size()},         {"recompute", options.recompute}};
+      {"steps", steps.size()},         {"recompute", options.recompute},
+      {"padded", options.padded},      {"graph", all_graphs}};
   json.update(rates("tokens_per_s", counted_rate));
   json.update(rates("computed_tokens_per_s", computed_rate));
   json.update(nlohmann::ordered_json{{"padding_share", padding},
@@ -124,17 +128,19 @@ void bench_train(const BenchTrainOptions& options) {
     config.vocabulary_size = corpus->vocabulary.size();
     source.emplace(*corpus, tasks::assignment_rules(options.length, options.length - 1), options.batch,
                    options.common.seed);
-    batches = batches_of(*source);
+    batches = [&, ragged = batches_of(*source)](std::int64_t step) {
+      return options.padded ? data::padded(ragged(step)) : ragged(step);
+    };
   }
   models::Gpt model(config, options.common.seed, compute.dtype);
   model.to(compute.device);
   model.set_recompute(options.recompute);
   optim::AdamW optimizer(model.named_parameters(), {});
-  std::vector<TimedStep> steps;
-  for (std::int64_t step = 0; step < options.warmup + options.steps; ++step) {
-    const TimedStep timed = run_step(model, optimizer, batches, step);
-    if (step >= options.warmup) steps.push_back(timed);
-  }
+  train::TrainingStep step(model, model.generator(), optimizer,
+                           [&](const data::Batch& batch) { return prediction_loss(model, batch); },
+                           {.graph = !options.eager});
+  std::vector<TimedStep> steps = run_steps(step, batches, options.warmup + options.steps);
+  steps.erase(steps.begin(), steps.begin() + options.warmup);
   report(options, compute.device, steps);
 }
 
@@ -152,11 +158,14 @@ void add_bench_train(CLI::App& bench) {
   add_integer(*command, "--steps", options->steps, "Steps that are timed");
   add_integer(*command, "--warmup", options->warmup, "Steps before");
   add_recompute(*command, options->recompute);
+  command->add_flag("--padded", options->padded, "With --corpus: compute padding too, as `gradus pretrain --padded`");
+  add_eager(*command, options->eager);
   add_common_options(*command, options->common);
   add_examples(*command,
                "  gradus bench train --batch 8 --steps 3\n"
                "  gradus bench train --batch 8 --steps 3 --recompute\n"
                "  gradus bench train --threads 1 --json -\n"
+               "  gradus bench train --dtype bf16 --eager\n"
                "  gradus bench train --corpus wiki.txt");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);

@@ -63,11 +63,11 @@ void check_gradient(const GradcheckRequest& request, Device device, GradcheckSes
       if (!request.inputs.empty()) {
         report.rerun =
             fmt::format("gradus gradcheck --op {} --order {} --seed {} --explain", spec.name, order, request.seed);
-        if (device != Device{}) report.rerun += " --device " + to_string(device);
         for (const std::string& input : request.inputs) report.rerun += " --input " + quoted(input);
         for (const std::string& attribute : request.attributes) report.rerun += " --attr " + quoted(attribute);
       }
       report.rerun += request.mode_flag();
+      if (device != Device{}) report.rerun += " --device " + to_string(device);
       session.add(report);
     }
   }

@@ -28,8 +28,9 @@ Compute CommonOptions::apply() const {
   if (tf32 && where == Device{})
     fail<UsageError>("--dtype tf32: tensor cores of a CUDA device compute in it, the CPU does not");
   set_product_precision(tf32 ? ProductPrecision::tf32 : ProductPrecision::full);
+  if (!tf32 && dtype != "f32" && dtype != "bf16" && dtype != "f64")
+    fail<UsageError>("unknown dtype '{}': expected f32, bf16, f64 or tf32", dtype);
   const DType type = tf32 ? DType::f32 : dtype_from_string(dtype);
-  if (!is_floating(type)) fail<UsageError>("--dtype {}: models compute in f32, bf16, f64 or tf32", dtype);
   if (type == DType::bf16 && where == Device{} && cpu::bf16_products() == "f32") {
     std::cerr << "note: this processor has no bf16 instructions: matrix products widen to f32, --dtype f32 is faster\n";
   }
@@ -105,6 +106,11 @@ void add_recompute(CLI::App& command, bool& recompute) {
   command.add_flag(
       "--recompute", recompute,
       "Keep less of the forward pass and compute it again for backward: less memory, more time, same bits");
+}
+
+void add_eager(CLI::App& command, bool& eager) {
+  command.add_flag("--eager", eager,
+                   "On a CUDA device: start each kernel of a step by itself, without a graph; the same bits");
 }
 
 std::ostream& standard_output() {

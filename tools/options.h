@@ -61,6 +61,8 @@ void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<Na
 
 /// --recompute, of commands that train.
 void add_recompute(CLI::App& command, bool& recompute);
+/// --eager
+void add_eager(CLI::App& command, bool& eager);
 
 /// Adds `Examples:` to a command's help.
 void add_examples(CLI::App& command, const std::string& examples);

@@ -14,7 +14,8 @@ void add_pretrain(CLI::App& program) {
   add_examples(*command,
                "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
                "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
-               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume");
+               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume\n"
+               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --dtype bf16 --padded");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
     const Compute compute = options->common.apply();

@@ -25,6 +25,9 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--micro_batches", options.micro_batches,
               "Parts in which a batch runs, for less memory; one step for all");
   add_recompute(command, options.recompute);
+  command.add_flag("--padded", options.padded,
+                   "Compute padding too, for other dropout masks: on a CUDA device every step is then one graph");
+  add_eager(command, options.eager);
   add_integer(command, "--edition", options.edition, "Course edition whose schedule and lengths are used: 2021 to 2024");
   add_integer(command, "--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up");
   add_integer(command, "--final_tokens", options.final_tokens, "Tokens at which the cosine has fallen; 0 for the edition's");
@@ -42,7 +45,7 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
   add_integer(command, "--checkpoint_every", options.checkpoint_every, "Steps between checkpoints; 0 for none but by time");
   command.add_option("--checkpoint_seconds", options.checkpoint_seconds, "Longest time between checkpoints")->capture_default_str();
-  command.add_flag("--resume", options.resume, "Go on from the checkpoint, bit for bit");
+  command.add_flag("--resume", options.resume, "Go on from the checkpoint: bit for bit on the same kind of device");
   command.add_flag("--force", options.force, "Start anew although a checkpoint is there");
   add_common_options(command, options.common);
 }
@@ -73,6 +76,8 @@ void check_training_options(const TrainingRunOptions& options) {
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
   if (options.max_epochs < 0) fail<UsageError>("--max_epochs must not be negative, not {}", options.max_epochs);
   if (options.micro_batches < 1) fail<UsageError>("--micro_batches must be at least 1, not {}", options.micro_batches);
+  if (options.padded && options.micro_batches > 1)
+    fail<UsageError>("--padded keeps a batch whole: --micro_batches must be 1, not {}", options.micro_batches);
   if (options.batch_size < 0) fail<UsageError>("--batch_size must not be negative, not {}", options.batch_size);
   if (options.edition < 2021 || options.edition > 2024) fail<UsageError>("--edition must be 2021, 2022, 2023 or 2024, not {}", options.edition);
   if (options.warmup_tokens < 0 || options.final_tokens < 0) fail<UsageError>("--warmup_tokens and --final_tokens must not be negative");
@@ -80,7 +85,7 @@ void check_training_options(const TrainingRunOptions& options) {
   if (!(options.checkpoint_seconds > 0)) fail<UsageError>("--checkpoint_seconds must be positive, not {}", options.checkpoint_seconds);
   if (options.resume && options.force) fail<UsageError>("--resume and --force contradict each other");
   for (double rate : {options.pretrain_lr, options.finetune_lr}) {
-    if (!(rate > 0 && rate < 1e3)) fail<UsageError>("a learning rate must be positive, not {}", rate);
+    if (!(rate > 0 && rate < 1e3)) fail<UsageError>("a learning rate must be above 0 and below 1000, not {}", rate);
   }
   optim::decay_rule_from_string(options.decay);
   io::require_writable(options.writing_params_path);
@@ -116,27 +121,30 @@ namespace {
 nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& recipe,
                            const optim::TokenSchedule& schedule, const models::GptConfig& model,
                            const data::BatchSource& source) {
-  return {{"command", recipe.function},
-          {"training data", source.fingerprint()},
-          {"--batch_size", fmt::format("{} batches an epoch", source.batches_per_epoch())},
-          {"--reading_params_path",
-           options.reading_params_path.empty() ? "none" : io::checksum(io::read_file(options.reading_params_path))},
-          {"--micro_batches", options.micro_batches},
-          {"--seed", options.common.seed},
-          {"--dtype", options.common.dtype},
-          {"--edition", options.edition},
-          {"--max_epochs", recipe.epochs},
-          {"--" + recipe.function + "_lr", recipe.learning_rate},
-          {"--warmup_tokens", schedule.warmup_tokens},
-          {"--final_tokens", schedule.final_tokens},
-          {"--hold_rate", options.hold_rate},
-          {"--decay", options.decay},
-          {"--shuffle", options.shuffle},
-          {"--block_size", model.block_size},
-          {"--layers", model.layers},
-          {"--heads", model.heads},
-          {"--width", model.width},
-          {"--dropout", model.dropout.residual}};
+  nlohmann::json settings = {
+      {"command", recipe.function},
+      {"training data", source.fingerprint()},
+      {"--batch_size", fmt::format("{} batches an epoch", source.batches_per_epoch())},
+      {"--reading_params_path",
+       options.reading_params_path.empty() ? "none" : io::checksum(io::read_file(options.reading_params_path))},
+      {"--micro_batches", options.micro_batches},
+      {"--seed", options.common.seed},
+      {"--dtype", options.common.dtype},
+      {"--edition", options.edition},
+      {"--max_epochs", recipe.epochs},
+      {"--" + recipe.function + "_lr", recipe.learning_rate},
+      {"--warmup_tokens", schedule.warmup_tokens},
+      {"--final_tokens", schedule.final_tokens},
+      {"--hold_rate", options.hold_rate},
+      {"--decay", options.decay},
+      {"--shuffle", options.shuffle},
+      {"--block_size", model.block_size},
+      {"--layers", model.layers},
+      {"--heads", model.heads},
+      {"--width", model.width},
+      {"--dropout", model.dropout.residual}};
+  if (options.padded) settings["--padded"] = true;
+  return settings;
 }
 
 /// For --resume without a checkpoint: true where the run has ended already. Throws where its file is of another run.
@@ -156,6 +164,7 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
   train::TrainerOptions trainer;
   trainer.max_epochs = recipe.epochs;
   trainer.micro_batches = options.micro_batches;
+  trainer.graph = !options.eager;
   trainer.schedule = {.peak = recipe.learning_rate,
                       .warmup_tokens = options.warmup_tokens,
                       .final_tokens = options.final_tokens > 0 ? options.final_tokens : recipe.final_tokens,
@@ -188,8 +197,10 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
   model.set_recompute(options.recompute);
 
   optim::AdamW optimizer(model.named_parameters(), {.rule = optim::decay_rule_from_string(options.decay)});
-  const train::TrainingResult result =
-      train::train(model, model.generator(), optimizer, source, [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);
+  const data::PaddedSource padded(source);
+  const train::TrainingResult result = train::train(
+      model, model.generator(), optimizer, options.padded ? padded : source,
+      [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);
   const nlohmann::ordered_json summary = {{"function", recipe.function}, {"steps", result.steps},
                                           {"tokens", result.tokens},     {"last_loss", result.last_loss},
                                           {"seconds", result.seconds},   {"interrupted", result.signal != 0}};

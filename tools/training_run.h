@@ -19,7 +19,8 @@ struct TrainingRunOptions {
                checkpoint_every = 0, bottleneck_dim = 0, micro_batches = 1;
   std::int64_t block_size = 128, layers = 4, heads = 8, width = 256;
   double pretrain_lr = 6e-3, finetune_lr = 6e-4, dropout = 0.1, checkpoint_seconds = 600;
-  bool resume = false, force = false, shuffle = false, hold_rate = false, recompute = false;
+  bool resume = false, force = false, shuffle = false, hold_rate = false, recompute = false, padded = false,
+       eager = false;
 };
 
 void add_training_options(CLI::App& command, TrainingRunOptions& options);

@@ -9,6 +9,7 @@
 #include "framework/autograd/autograd.h"
 #include "framework/kernels/elements.h"
 #include "framework/tensor/creation.h"
+#include "framework/tensor/memory_origin.h"
 
 namespace gradus {
 namespace {
@@ -83,6 +84,20 @@ std::vector<Node*> reachable_youngest_first(const std::vector<Edge>& roots) {
   return found;
 }
 
+bool fits(const Tensor& gradient, const Tensor& tensor) {
+  return gradient.spec() == tensor.spec() && gradient.device() == tensor.device();
+}
+
+/// The gradient, or what the hook puts in its place.
+Tensor after_hook(const GradientHook& hook, const Tensor& gradient) {
+  const Tensor replacement = hook(gradient);
+  if (!replacement.defined()) return gradient;
+  if (!fits(replacement, gradient)) {
+    fail("a hook cannot replace the gradient {} by {}", gradient.describe(), replacement.describe());
+  }
+  return replacement;
+}
+
 /// One pass. With `inputs`, their gradients are returned and no leaf is touched.
 Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* inputs, BackwardOptions options) {
   const bool create_graph = options.create_graph;
@@ -108,7 +123,7 @@ Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* in
       if (output.numel() != 1) fail("backward: output {} has {} elements: pass a cotangent of its shape", output.describe(), output.numel());
       cotangent = ones_like(output);
     }
-    if (cotangent.spec() != output.spec()) {
+    if (!fits(cotangent, output)) {
       fail("backward: the cotangent of an output {} cannot be {}", output.describe(), cotangent.describe());
     }
     roots.push_back(gradient_edge(output));
@@ -146,7 +161,7 @@ Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* in
       for (std::size_t output = 0; output < std::min(arrived.size(), node->hooks.size()); ++output) {
         for (const GradientHook& hook : node->hooks[output]) {
           if (!arrived[output].defined()) continue;
-          if (Tensor replacement = hook(arrived[output]); replacement.defined()) arrived[output] = replacement;
+          arrived[output] = after_hook(hook, arrived[output]);
         }
       }
     }
@@ -173,6 +188,7 @@ Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* in
     if (anomaly_enabled()) check_finite(*node, arrived, gradients);
     if (!retain) node->release_saved();
     arrived.clear();
+    const MemoryOriginScope origin({node->name, node->where, true});
     for (std::size_t i = 0; i < needs.size(); ++i) {
       if (!needs[i] || !gradients[i].defined()) continue;
       Tensor fitted = fit_to_input(*node, i, gradients[i], create_graph);
@@ -213,12 +229,13 @@ Accumulator::Accumulator(const Tensor& leaf) : Node("leaf", {}, 0), leaf_(leaf.s
 
 Tensor Accumulator::run_hooks(Tensor gradient) const {
   for (const GradientHook& hook : leaf_->leaf_hooks) {
-    if (Tensor replacement = hook(gradient); replacement.defined()) gradient = replacement;
+    gradient = after_hook(hook, gradient);
   }
   return gradient;
 }
 
 void Accumulator::accumulate(Tensor gradient, bool create_graph) const {
+  const MemoryOriginScope origin({.op = "gradient of a leaf", .backward = true});
   std::shared_ptr<Tensor>& stored = leaf_->gradient;
   if (!stored) {
     // A buffer that others can see, or that is a view, must not become the leaf's own.

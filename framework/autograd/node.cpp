@@ -45,6 +45,7 @@ SavedTensor SavedTensor::input(const Tensor& tensor) {
   SavedTensor saved;
   if (!tensor.defined()) return saved;
   saved.version_ = tensor.version();
+  saved.device_ = tensor.device();
   saved.promised_ = Recomputation::promise(tensor);
   if (!saved.promised_) saved.tensor_ = tensor;
   return saved;
@@ -72,6 +73,10 @@ Tensor SavedTensor::unpack(const std::string& op, SourceLocation where, const st
         op, to_string(where));
   }
   const Tensor tensor = fetch();
+  if (tensor.defined() && tensor.device() != device_) {
+    fail("[{}] {} was saved for backward on {} by the op at {}, but moved to {} since", op, role, to_string(device_),
+         to_string(where), to_string(tensor.device()));
+  }
   if (tensor.defined() && tensor.version() != version_) {
     fail(
         "[{}] {} was saved for backward by the op at {}, but modified in place at {} (version {}, saved at version {})",

@@ -72,6 +72,7 @@ class SavedTensor {
   Tensor tensor_;  ///< undefined where one is promised
   std::shared_ptr<PromisedTensor> promised_;
   std::int64_t version_ = 0;
+  Device device_;
   int output_ = -1;
   bool released_ = false;
 };

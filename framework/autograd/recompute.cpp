@@ -4,6 +4,7 @@
 
 #include "framework/autograd/modes.h"
 #include "framework/autograd/recomputation.h"
+#include "framework/tensor/memory_origin.h"
 
 namespace gradus {
 
@@ -59,6 +60,7 @@ void Recomputation::run_again() {
     const GradModeScope recording(true);
     const ModuleScope path(module_path_);
     const BodyRun run(this, true);
+    const MemoryOriginScope ops_of_the_body({});
     const StreamReplayScope replay(streams_);
     kept_ = 0;
     body_(inputs);

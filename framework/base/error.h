@@ -39,6 +39,11 @@ struct NumericError : Error {
   using Error::Error;
 };
 
+/// A device whose memory is full: a line as above, and below it what is in use. Exit code 1.
+struct MemoryError : Error {
+  using Error::Error;
+};
+
 /// Throws `E` with a formatted message: `fail<DataError>("{}: empty file", path)`.
 template <class E = ContractError, class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {

@@ -33,6 +33,30 @@ Batch collate(const std::vector<Example>& examples) {
   return batch;
 }
 
+Batch padded(const Batch& batch) {
+  const auto rows = static_cast<std::int64_t>(batch.lengths.size());
+  if (rows == 0) return batch;
+  const std::int64_t columns = batch.counted_tokens / rows;
+  if (columns * rows != batch.counted_tokens || *std::ranges::max_element(batch.lengths) > columns)
+    fail("a part of a batch cannot be padded: {} sequences, {} tokens counted", rows, batch.counted_tokens);
+  const auto spread = [&](const Tensor& ragged) {
+    const std::vector<std::int64_t> ids = ragged.to_vector<std::int64_t>();
+    std::vector<std::int64_t> table(static_cast<std::size_t>(rows * columns));
+    auto from = ids.begin();
+    auto row = table.begin();
+    for (const std::int64_t length : batch.lengths) {
+      std::copy_n(from, length, row);
+      from += length, row += columns;
+    }
+    return from_values({rows, columns}, table);
+  };
+  Batch result = batch;
+  result.inputs = spread(batch.inputs);
+  result.targets = spread(batch.targets);
+  result.lengths.clear();
+  return result;
+}
+
 std::vector<Batch> split(const Batch& batch, std::int64_t parts) {
   const auto sequences = static_cast<std::int64_t>(batch.lengths.size());
   if (parts < 1) fail("a batch can be split into one part at least, not {}", parts);

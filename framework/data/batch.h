@@ -26,6 +26,10 @@ struct Example {
 /// left out, as with a causal mask it changes neither the loss nor a gradient. counted_tokens counts it all the same.
 Batch collate(const std::vector<Example>& examples);
 
+/// A ragged batch as rows (B,T) of the examples' full length, with padding behind: the same loss and gradients but for
+/// rounding and other dropout masks. More is computed, and every such batch has one shape.
+Batch padded(const Batch& batch);
+
 /// The sequences of a ragged batch in so many batches, or as many as there are sequences. counted_tokens stays with the
 /// first.
 std::vector<Batch> split(const Batch& batch, std::int64_t parts);
@@ -42,6 +46,19 @@ class BatchSource {
   virtual std::int64_t counted_tokens_per_epoch() const = 0;
   /// Differs where the data differ: a run is resumed on the data it began with.
   virtual std::string fingerprint() const = 0;
+};
+
+/// The batches of another source, padded.
+class PaddedSource final : public BatchSource {
+ public:
+  explicit PaddedSource(const BatchSource& ragged) : ragged_(ragged) {}
+  std::int64_t batches_per_epoch() const override { return ragged_.batches_per_epoch(); }
+  Batch batch(std::int64_t epoch, std::int64_t index) const override { return padded(ragged_.batch(epoch, index)); }
+  std::int64_t counted_tokens_per_epoch() const override { return ragged_.counted_tokens_per_epoch(); }
+  std::string fingerprint() const override { return ragged_.fingerprint(); }
+
+ private:
+  const BatchSource& ragged_;
 };
 
 }  // namespace gradus::data

@@ -6,6 +6,7 @@
 #include "framework/kernels/cpu/elementwise.h"
 #include "framework/kernels/cpu/indexed.h"
 #include "framework/kernels/cpu/reduce.h"
+#include "framework/tensor/capture.h"
 
 namespace gradus {
 namespace {
@@ -55,10 +56,20 @@ namespace elements {
 
 void copy(const Tensor& to, const Tensor& from) { kernels_of(to).copy(to, on_device(from, to.device())); }
 void fill(const Tensor& to, double value) { kernels_of(to).fill(to, value); }
-void add(const Tensor& out, const Tensor& a, const Tensor& b) { kernels_of(out).add(out, a, b); }
+void add(const Tensor& out, const Tensor& a, const Tensor& b) {
+  if (a.device() != out.device() || b.device() != out.device()) {
+    fail("{} and {} cannot be added into {}: they are on different devices", a.describe(), b.describe(),
+         out.describe());
+  }
+  kernels_of(out).add(out, a, b);
+}
 bool all_finite(const Tensor& tensor) { return kernels_of(tensor).all_finite(tensor); }
 
 std::int64_t first_outside(const Tensor& index, std::int64_t size, std::optional<std::int64_t> except) {
+  if (Capture* capture = current_capture(); capture && capture->device == index.device()) {
+    capture->bounds.push_back({index.alias(), size, except});  // it has no values yet
+    return -1;
+  }
   return kernels_of(index).first_outside(index, size, except);
 }
 

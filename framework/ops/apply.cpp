@@ -7,6 +7,7 @@
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
+#include "framework/tensor/memory_origin.h"
 
 namespace gradus {
 namespace {
@@ -206,6 +207,7 @@ OpCall make_call(const OpSpec& spec, Tensors inputs, Attributes attributes, Sour
 }
 
 Tensors apply(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceLocation where) {
+  const MemoryOriginScope origin({spec.name, where});
   OpCall call = make_call(spec, std::move(inputs), std::move(attributes), where);
   bool record = false;
   for (std::size_t i = 0; i < call.inputs().size(); ++i) {
@@ -301,6 +303,7 @@ Tensor OpNode::unpack_input(std::size_t i) {
 }
 
 Tensors OpNode::backward(const Tensors& cotangents, const std::vector<bool>& needs) {
+  const MemoryOriginScope origin({name, where, true});
   // A graph of the backward is built in f32: that is what references and composites are written for.
   const DeviceKernels& kernels = kernels_of(spec_, device_);
   const bool native = spec_.is_view || (kernels.bf16 && kernels.backward && !grad_enabled());

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "framework/kernels/elements.h"
+#include "framework/kernels/shared/adamw_step.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 
@@ -28,15 +29,36 @@ AdamW::AdamW(nn::NamedTensors parameters, const AdamWSettings& settings) : setti
 }
 
 void AdamW::step(double learning_rate) {
-  const NoGradScope no_grad;
   ++step_count_;
+  update({.learning_rate = learning_rate, .step = step_count_});
+}
+
+void AdamW::record_step(const Tensor& factors, const Tensor& if_finite) {
+  update({.factors = factors, .if_finite = if_finite});
+}
+
+Tensor AdamW::next_factors(double learning_rate) const {
+  const AdamWStep step = adamw_step(settings_.beta1, settings_.beta2, learning_rate, step_count_ + 1);
+  return from_values({3}, std::vector<double>{step.learning_rate, step.rate, step.root}, DType::f64);
+}
+
+void AdamW::update(const AdamWOptions& options) {
+  const NoGradScope no_grad;
+  JointUpdates joint;
   for (const Slot& slot : slots_) {
     const Tensor gradient = slot.parameter.gradient();
     if (!gradient.defined()) continue;
     adamw_step_(slot.parameter, gradient, slot.first_moment, slot.second_moment,
-                {.learning_rate = learning_rate, .beta1 = settings_.beta1, .beta2 = settings_.beta2, .epsilon = settings_.epsilon,
-                 .weight_decay = slot.decayed ? settings_.weight_decay : 0, .step = step_count_});
+                {.learning_rate = options.learning_rate,
+                 .beta1 = settings_.beta1,
+                 .beta2 = settings_.beta2,
+                 .epsilon = settings_.epsilon,
+                 .weight_decay = slot.decayed ? settings_.weight_decay : 0,
+                 .step = options.step,
+                 .factors = options.factors,
+                 .if_finite = options.if_finite});
   }
+  joint.finish();
 }
 
 Tensors AdamW::gradients() const {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "framework/nn/module.h"
+#include "framework/ops/optimizer_steps.h"
 
 namespace gradus::optim {
 
@@ -29,6 +30,13 @@ class AdamW {
 
   /// One update of every parameter that has a gradient.
   void step(double learning_rate);
+  /// The same update in work that is recorded, not counted: `factors`, on the parameters' device, will have the
+  /// next_factors() of each run. Where the number `if_finite` is not finite, nothing changes.
+  void record_step(const Tensor& factors, const Tensor& if_finite);
+  /// (3) f64, on the CPU: an AdamWStep of the next update.
+  Tensor next_factors(double learning_rate) const;
+  /// Counts an update that was run as recorded work.
+  void count_step() { ++step_count_; }
   /// Gradients of the parameters that have one, for clipping.
   Tensors gradients() const;
 
@@ -47,6 +55,8 @@ class AdamW {
     Tensor parameter, first_moment, second_moment;
     bool decayed;
   };
+  void update(const AdamWOptions& options);
+
   std::vector<Slot> slots_;
   AdamWSettings settings_;
   std::int64_t step_count_ = 0;

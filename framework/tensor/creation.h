@@ -1,4 +1,5 @@
-// Making tensors: constants, ranges, given values, random numbers.
+// Making tensors: constants, ranges, given values, random numbers. `where` is the caller's place, for reports of
+// memory.
 #pragma once
 
 #include <vector>
@@ -8,24 +9,33 @@
 
 namespace gradus {
 
-Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {});
-Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
-Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = {});
+Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {},
+            SourceLocation where = SourceLocation::current());
+Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {},
+             SourceLocation where = SourceLocation::current());
+Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = {},
+            SourceLocation where = SourceLocation::current());
 /// Of its shape, dtype and device.
-Tensor zeros_like(const Tensor& tensor);
-Tensor ones_like(const Tensor& tensor);
-Tensor scalar(double value, DType dtype = DType::f32, Device device = {});
+Tensor zeros_like(const Tensor& tensor, SourceLocation where = SourceLocation::current());
+Tensor ones_like(const Tensor& tensor, SourceLocation where = SourceLocation::current());
+Tensor scalar(double value, DType dtype = DType::f32, Device device = {},
+              SourceLocation where = SourceLocation::current());
 /// 0, 1, ..., count-1.
-Tensor arange(std::int64_t count, DType dtype = DType::i64);
+Tensor arange(std::int64_t count, DType dtype = DType::i64, SourceLocation where = SourceLocation::current());
 
 /// Row-major values; throws where their number is not the shape's.
-Tensor from_values(const Shape& shape, const std::vector<double>& values, DType dtype = DType::f32);
-Tensor from_values(const Shape& shape, const std::vector<std::int64_t>& values, DType dtype = DType::i64);
+Tensor from_values(const Shape& shape, const std::vector<double>& values, DType dtype = DType::f32,
+                   SourceLocation where = SourceLocation::current());
+Tensor from_values(const Shape& shape, const std::vector<std::int64_t>& values, DType dtype = DType::i64,
+                   SourceLocation where = SourceLocation::current());
 
 /// Element i is a function of (seed, stream, i) alone.
-Tensor random_normal(const Shape& shape, Generator& generator, DType dtype = DType::f32, double mean = 0, double deviation = 1);
-Tensor random_uniform(const Shape& shape, Generator& generator, DType dtype = DType::f32, double low = 0, double high = 1);
+Tensor random_normal(const Shape& shape, Generator& generator, DType dtype = DType::f32, double mean = 0,
+                     double deviation = 1, SourceLocation where = SourceLocation::current());
+Tensor random_uniform(const Shape& shape, Generator& generator, DType dtype = DType::f32, double low = 0,
+                      double high = 1, SourceLocation where = SourceLocation::current());
 /// Integers in [low, high], both included.
-Tensor random_integers(const Shape& shape, Generator& generator, std::int64_t low, std::int64_t high, DType dtype = DType::i64);
+Tensor random_integers(const Shape& shape, Generator& generator, std::int64_t low, std::int64_t high,
+                       DType dtype = DType::i64, SourceLocation where = SourceLocation::current());
 
 }  // namespace gradus

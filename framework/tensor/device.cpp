@@ -63,8 +63,8 @@ Device device_from_string(std::string_view name) {
   if (name.starts_with("cuda:")) {
     const std::string_view number = name.substr(5);
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), device.index);
-    if (error != std::errc{} || end != number.data() + number.size())
-      fail<UsageError>("unknown device '{}': a number must follow cuda:", name);
+    if (error != std::errc{} || end != number.data() + number.size() || device.index < 0)
+      fail<UsageError>("unknown device '{}': a number from 0 on, of at most nine digits, must follow cuda:", name);
   } else if (name != "cuda") {
     fail<UsageError>("unknown device '{}': expected auto, cpu, cuda or cuda:N", name);
   }

@@ -18,7 +18,7 @@ struct Device {
 /// `cpu`, `cuda:0`.
 std::string to_string(Device device);
 
-/// With the name of the hardware: `cuda:0, NVIDIA H200`.
+/// With what it is and computes with: `cuda:0, NVIDIA H200, products by cuBLASLt 13.1.0`.
 std::string describe(Device device);
 
 /// Returns when the device has done all that was asked of it. For clocks: whoever reads a tensor need not wait.

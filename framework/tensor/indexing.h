@@ -1,5 +1,5 @@
 // Walking over strided elements in row-major order, one element at a time. For reading out, printing and references;
-// kernels use framework/kernels/cpu/elementwise.h.
+// kernels use framework/kernels/loop_nest.h.
 #pragma once
 
 #include <array>

@@ -2,9 +2,9 @@
 
 #include <atomic>
 
-#include "framework/tensor/allocator.h"
 #include "framework/tensor/device_memory.h"
 #include "framework/tensor/indexing.h"
+#include "framework/tensor/memory.h"
 
 namespace gradus {
 namespace {
@@ -33,14 +33,10 @@ std::pair<std::int64_t, std::int64_t> reach(const Shape& shape, const Shape& str
 
 }  // namespace
 
-Storage::Storage(std::int64_t bytes, Device device) : data_(nullptr), bytes_(bytes), device_(device) {
-  data_ = device == Device{} ? allocator::allocate(bytes) : device_memory(device).allocate(bytes, device.index);
-}
+Storage::Storage(std::int64_t bytes, Device device)
+    : data_(allocate_memory(bytes, device)), bytes_(bytes), device_(device) {}
 
-Storage::~Storage() {
-  if (device_ == Device{}) allocator::release(data_);
-  else device_memory(device_).release(data_, device_.index);
-}
+Storage::~Storage() { release_memory(data_, device_); }
 
 std::int64_t live_tensor_count() { return live_tensors.load(); }
 
@@ -105,11 +101,12 @@ template std::vector<double> Tensor::to_vector<double>() const;
 template std::vector<float> Tensor::to_vector<float>() const;
 template std::vector<std::int64_t> Tensor::to_vector<std::int64_t>() const;
 
-Tensor on_device(const Tensor& tensor, Device device) {
+Tensor on_device(const Tensor& tensor, Device device, SourceLocation where) {
   if (!tensor.defined() || tensor.device() == device) return tensor;
   if (tensor.numel() == 0) return Tensor::empty(tensor.shape(), tensor.dtype(), device);
   const auto [lowest, highest] = reach(tensor.shape(), tensor.strides(), 0);
   const std::int64_t size = size_in_bytes(tensor.dtype());
+  const MemoryOriginScope origin({"on_device", where});
   const Tensor moved = Tensor::empty({highest - lowest + 1}, tensor.dtype(), device);
   const DeviceMemory& memory = device_memory(device == Device{} ? tensor.device() : device);
   memory.copy(moved.bytes(), device, static_cast<const char*>(tensor.bytes()) + lowest * size, tensor.device(),
@@ -117,9 +114,10 @@ Tensor on_device(const Tensor& tensor, Device device) {
   return moved.window(tensor.shape(), tensor.strides(), -lowest);
 }
 
-void Tensor::move_to(Device device) const {
+void Tensor::move_to(Device device, SourceLocation where) const {
+  if (!defined()) fail("an undefined tensor cannot move to {}", to_string(device));
   if (!is_leaf()) fail("a tensor that came from an op cannot move to {}: {}", to_string(device), describe());
-  const Tensor moved = on_device(*this, device);
+  const Tensor moved = on_device(*this, device, where);
   if (moved.is_same(*this)) return;
   if (meta()) set_gradient({});
   impl_->storage = moved.impl_->storage;
@@ -145,7 +143,7 @@ const Tensor& Tensor::set_requires_grad(bool value) const {
 }
 
 void Tensor::set_gradient(const Tensor& gradient) const {
-  if (gradient.defined() && gradient.spec() != spec()) {
+  if (gradient.defined() && (gradient.spec() != spec() || gradient.device() != device())) {
     fail("the gradient of a tensor {} cannot be {}", describe(), gradient.describe());
   }
   ensure_meta().gradient = gradient.defined() ? std::make_shared<Tensor>(gradient) : nullptr;

@@ -98,7 +98,7 @@ class Tensor {
 
   /// Puts the elements on `device`, for all handles of this tensor; views keep the elements where they were. A leaf's
   /// gradient is forgotten. Throws where the tensor came from a recorded op.
-  void move_to(Device device) const;
+  void move_to(Device device, SourceLocation where = SourceLocation::current()) const;
 
   AutogradMeta* meta() const { return impl_->meta.get(); }
   const std::shared_ptr<AutogradMeta>& shared_meta() const { return impl_->meta; }
@@ -128,7 +128,7 @@ class Tensor {
 using Tensors = std::vector<Tensor>;
 
 /// The tensor itself where it is there already, else its elements on `device`, with the same strides and no history.
-Tensor on_device(const Tensor& tensor, Device device);
+Tensor on_device(const Tensor& tensor, Device device, SourceLocation where = SourceLocation::current());
 
 /// Tensors alive in the process: zero when everything has been let go.
 std::int64_t live_tensor_count();

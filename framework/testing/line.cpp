@@ -12,7 +12,7 @@
 namespace gradus::testing {
 namespace {
 
-double unit_roundoff(DType dtype) { return dtype == DType::f64 ? 0x1p-53 : 0x1p-24; }
+double unit_roundoff_of(DType dtype) { return dtype == DType::f64 ? 0x1p-53 : 0x1p-24; }
 
 bool is_checked(const Tensor& tensor) {
   return tensor.defined() && (tensor.dtype() == DType::f64 || tensor.dtype() == DType::f32);
@@ -45,7 +45,7 @@ Line::Line(const Subject& subject, const Tensors& inputs) : subject_(subject) {
   base_decisions_ = decisions.hash();
   for (const Tensor& output : outputs_) {
     base_outputs_.push_back(is_checked(output) ? output.to_vector<double>() : std::vector<double>{});
-    half_unit_.push_back(is_checked(output) ? unit_roundoff(output.dtype()) : 0);
+    half_unit_.push_back(is_checked(output) ? unit_roundoff_of(output.dtype()) : 0);
   }
   for (Tensor& output : outputs_)
     output = output.defined() ? cpu::clone(output) : output;  // a view of an input moves with it
@@ -157,7 +157,7 @@ Derivative Line::quick_derivative(const Direction& direction, double good_enough
 }
 
 double Line::negligible_gradient(std::size_t input) const {
-  return 256 * unit_roundoff(inputs_[input].dtype()) * output_size_ / typical_[input];
+  return 256 * unit_roundoff_of(inputs_[input].dtype()) * output_size_ / typical_[input];
 }
 
 std::int64_t Line::output_elements() const {

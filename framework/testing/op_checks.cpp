@@ -9,8 +9,8 @@
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/ops.h"
-#include "framework/tensor/allocator.h"
 #include "framework/tensor/creation.h"
+#include "framework/tensor/guard_zones.h"
 #include "framework/testing/numbers.h"
 
 namespace gradus::testing {
@@ -295,7 +295,7 @@ class RecordChecker {
   }
 
   void check_guard_zones(const Sample& sample) {
-    const allocator::GuardScope guards;
+    const GuardScope guards;
     const Run run = run_op(clones(sample.inputs), sample.attributes);
     expect(guards.damaged_blocks() == 0, sample.label, "wrote outside a tensor");
     for (const Tensors* tensors : {&run.outputs, &run.gradients}) {

@@ -44,6 +44,10 @@ void require_same_settings(const std::string& path, const nlohmann::json& saved,
                        text_of(value));
     }
   }
+  for (const auto& [name, value] : saved.items()) {
+    if (!settings.contains(name))
+      fail<UsageError>("{}: cannot resume without {}: the run that it is of had it as {}", path, name, text_of(value));
+  }
 }
 
 Position load_checkpoint(const std::string& path, const nn::Module& model, optim::AdamW& optimizer, Generator& generator,

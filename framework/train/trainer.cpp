@@ -11,7 +11,6 @@
 #include "framework/autograd/autograd.h"
 #include "framework/io/files.h"
 #include "framework/kernels/cpu/parallel.h"
-#include "framework/ops/ops.h"
 #include "framework/train/checkpoint.h"
 #include "framework/train/signals.h"
 
@@ -54,7 +53,7 @@ class MetricsFile {
 };
 
 /// Runs the batch again with every op checked: `; first: ...`, or nothing where the second look finds nothing.
-std::string first_non_finite(const nn::Module& model, const std::function<Tensor(const data::Batch&)>& loss, const data::Batch& batch) {
+std::string first_non_finite(const nn::Module& model, const LossFunction& loss, const data::Batch& batch) {
   try {
     const AnomalyScope anomaly;
     model.zero_gradients();
@@ -68,7 +67,7 @@ std::string first_non_finite(const nn::Module& model, const std::function<Tensor
 }  // namespace
 
 TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& optimizer, const data::BatchSource& source,
-                     const std::function<Tensor(const data::Batch&)>& loss, const TrainerOptions& options) {
+                     const LossFunction& loss, const TrainerOptions& options) {
   const std::int64_t batches = source.batches_per_epoch(), total_steps = batches * options.max_epochs;
   if (batches < 1) fail<DataError>("there is nothing to train on");
   Position position;
@@ -121,9 +120,14 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   };
 
   model.set_training(true);
+  TrainingStep step(model, generator, optimizer, loss,
+                    {.micro_batches = options.micro_batches, .clip_norm = options.clip_norm, .graph = options.graph});
+  bool said_graph = false;
+  data::Batch next;
+  if (position.epoch < options.max_epochs) next = source.batch(position.epoch, position.batch);
   while (position.epoch < options.max_epochs) {
     const Clock::time_point step_start = Clock::now();
-    const data::Batch batch = source.batch(position.epoch, position.batch);
+    const data::Batch batch = std::move(next);
     const Generator generator_before = generator;
     const auto blame_non_finite = [&](const char* what) {
       generator = generator_before;
@@ -131,31 +135,23 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
           try_save() ? fmt::format(". The state before this step is in {}", options.checkpoint_path) : "";
       fail<NumericError>("step {}: {} is not finite{}{}", position.step + 1, what, first_non_finite(model, loss, batch), saved);
     };
-    double loss_value = 0;
-    model.zero_gradients();
-    for (const data::Batch& part : data::split(batch, options.micro_batches)) {
-      if (part.predicted == 0 && batch.predicted > 0) continue;
-      // The mean over the batch is the mean of the parts' means, weighted by what they predict.
-      const double share = options.micro_batches == 1 ? 1 : double(part.predicted) / double(batch.predicted);
-      const Tensor value = loss(data::on_device(part, model.device()));
-      loss_value += share * value.item();
-      if (!std::isfinite(loss_value)) blame_non_finite("the loss");
-      backward(share == 1 ? value : value * share);
+    step.begin(batch, rate);
+    const std::int64_t epoch = position.epoch, index = position.batch;
+    const bool ends_epoch = index + 1 == batches;
+    const std::int64_t next_epoch = epoch + ends_epoch, next_index = ends_epoch ? 0 : index + 1;
+    if (next_epoch < options.max_epochs) next = source.batch(next_epoch, next_index);  // while a device works
+    const auto [loss_value, gradient_norm] = step.finish();
+    if (step.ran_as_graph() && !std::exchange(said_graph, true)) {
+      progress.message(fmt::format("from step {} on, steps of this shape are one CUDA graph", position.step + 1));
     }
-    double gradient_norm = 0;
-    {
-      const NoGradScope no_grad;
-      gradient_norm = clip_by_global_norm_(optimizer.gradients(), options.clip_norm).item();
-    }
+    if (!std::isfinite(loss_value)) blame_non_finite("the loss");
     if (!std::isfinite(gradient_norm)) blame_non_finite("the gradient norm");
-    optimizer.step(rate);
 
+    position.epoch = next_epoch, position.batch = next_index;
     ++position.step;
     position.tokens += batch.counted_tokens;
     rate = options.schedule.rate(position.tokens);
     const double step_seconds = seconds_since(step_start), tokens_per_second = batch.counted_tokens / step_seconds;
-    const std::int64_t epoch = position.epoch, index = position.batch;
-    if (++position.batch == batches) position.batch = 0, ++position.epoch;
     const double per_step = seconds_since(start) / double(position.step - steps_before);
     progress.step({epoch, index, batches, position.step, total_steps, loss_value, rate, tokens_per_second,
                    per_step * double(total_steps - position.step)});

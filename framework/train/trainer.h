@@ -1,17 +1,12 @@
 // The training loop. It knows no task: batches and the loss come from outside.
 #pragma once
 
-#include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
-#include "framework/data/batch.h"
-#include "framework/nn/module.h"
-#include "framework/optim/adamw.h"
 #include "framework/optim/schedule.h"
-#include "framework/random/generator.h"
 #include "framework/train/progress.h"
+#include "framework/train/step.h"
 
 namespace gradus::train {
 
@@ -19,6 +14,7 @@ struct TrainerOptions {
   std::int64_t max_epochs = 1;
   std::int64_t micro_batches = 1;  ///< parts of a batch that run one after the other, for less memory: one step for all
   double clip_norm = 1.0;  ///< bound of the gradients' common norm
+  bool graph = true;       ///< as in StepOptions
   optim::TokenSchedule schedule;
   std::string checkpoint_path;          ///< empty: none is written; the end of the run is saved too
   std::int64_t checkpoint_every = 0;    ///< steps between checkpoints; 0: by time alone
@@ -41,7 +37,7 @@ struct TrainingResult {
 /// (assignment 5, trainer). Throws NumericError, with the first op to blame, where the loss or the gradient norm is not
 /// finite: the parameters are those of the last good step then. Throws OutputError where metrics cannot be written, or
 /// the checkpoint on a signal; other checkpoints that fail are a warning.
-TrainingResult train(nn::Module& model, Generator& dropout_generator, optim::AdamW& optimizer, const data::BatchSource& source,
-                     const std::function<Tensor(const data::Batch&)>& loss, const TrainerOptions& options);
+TrainingResult train(nn::Module& model, Generator& dropout_generator, optim::AdamW& optimizer,
+                     const data::BatchSource& source, const LossFunction& loss, const TrainerOptions& options);
 
 }  // namespace gradus::train

@@ -27,6 +27,22 @@ for phase in pretrain finetune; do
   paste <(losses cpu.$phase) <(losses cuda.$phase) |
     awk 'NF != 2 || $1 - $2 > 1e-5 || $2 - $1 > 1e-5 { print "losses of the CPU and the device: " $0; exit 1 } END { exit NR == 0 }'
 done
+
+# Steps as a graph, without, and on the CPU.
+again() {
+  "$program" pretrain vanilla corpus.txt --writing_params_path $1.p --metrics $1.pretrain $size --max_epochs 2 --progress plain --padded --threads 1 "${@:2}"
+}
+again graph --device cuda > graph.log 2>&1 || { cat graph.log >&2; exit 1; }
+again eager --device cuda --eager > eager.log 2>&1
+again padded --device cpu > padded.log 2>&1
+grep -q 'from step 2 on, steps of this shape are one CUDA graph' graph.log
+if grep -q 'one CUDA graph' eager.log padded.log; then echo "a graph where there is none" >&2; exit 1; fi
+cmp <(losses graph.pretrain) <(losses eager.pretrain)
+cmp graph.p eager.p
+paste <(losses padded.pretrain) <(losses graph.pretrain) |
+  awk 'NF != 2 || $1 - $2 > 1e-5 || $2 - $1 > 1e-5 { print "padded losses of the CPU and the device: " $0; exit 1 } END { exit NR == 0 }'
+if again more --device cuda --micro_batches 2 2> refused.log; then echo "padded batches are split" >&2; exit 1; fi
+grep -q -- '--padded keeps a batch whole: --micro_batches must be 1, not 2' refused.log
 cmp cpu.answers cuda.answers
 cmp cpu.sample cuda.sample
 grep -q 'emulated' <("$program" pretrain vanilla corpus.txt --writing_params_path again --device cuda $size 2>&1 --progress plain)

@@ -8,6 +8,7 @@
 
 #include "framework/base/error.h"
 #include "framework/kernels/cuda/cublaslt_descriptors.h"
+#include "framework/kernels/cuda/dynamic_library.h"
 #include "framework/kernels/cuda/emulation/cublaslt_description.h"
 #include "framework/kernels/cuda/emulation/settings.h"
 #include "tests/cuda/buffer.h"
@@ -181,7 +182,7 @@ TEST_CASE("cuBLASLt may add the parts of a sum in one order only, in full, and i
 }
 
 TEST_CASE("products by cuBLASLt are what is taken where it is there") {
-  CHECK(cuda::products_by() == "cuBLASLt " + version_name(real_library().GetVersion()));
+  CHECK(cuda::products_by() == "cuBLASLt " + cuda::version_name(real_library().GetVersion()));
   Buffer<float> memory(64);
   float* const x = memory.data();
   cuda::MatrixProduct<float> product{.m = 2, .n = 3, .k = 4, .a = {x, 4}, .b = {x + 16, 3}, .c = {x + 32, 3}};

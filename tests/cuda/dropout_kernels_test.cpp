@@ -50,7 +50,8 @@ void check_as_on_cpu(const std::vector<T>& x, const Draw& draw, std::size_t offs
   shifted.insert(shifted.end(), x.begin(), x.end());
   for (const auto kernel : {cuda::dropout<T>, cuda::dropout_naive<T>}) {
     Buffer<T> from(shifted), to(shifted);
-    kernel(to.data() + offset, from.data() + offset, x.size(), draw.probability, draw.seed, draw.stream, nullptr);
+    kernel(to.data() + offset, from.data() + offset, x.size(), draw.probability, draw.seed, draw.stream, nullptr,
+           nullptr);
     CHECK(same_elements(to.values().data() + offset, expected));
   }
 }
@@ -79,10 +80,21 @@ TEST_CASE("dropout: more elements than threads of the grid") {
   check_as_on_cpu(normal_values<float>(4 * 2048 * 256 + 6, 4), {0.1, 5, 6});
 }
 
+TEST_CASE("dropout: a part of the stream's number from the device") {
+  const std::vector<float> x = normal_values<float>(130, 5);
+  const std::vector<float> expected = dropped_by_cpu(x, Draw{0.2, 3, 4});
+  Buffer<std::uint64_t> offset(std::vector<std::uint64_t>{3});
+  for (const auto kernel : {cuda::dropout<float>, cuda::dropout_naive<float>}) {
+    Buffer<float> values(x);
+    kernel(values.data(), values.data(), x.size(), 0.2, 3, 1, offset.data(), nullptr);
+    CHECK(are_same(values.values(), expected));
+  }
+}
+
 TEST_CASE("dropout: in place") {
   const std::vector<float> x = normal_values<float>(130, 5);
   const Draw draw = {0.2, 3, 4};
   Buffer<float> values(x);
-  cuda::dropout(values.data(), values.data(), x.size(), draw.probability, draw.seed, draw.stream, nullptr);
+  cuda::dropout(values.data(), values.data(), x.size(), draw.probability, draw.seed, draw.stream, nullptr, nullptr);
   CHECK(are_same(values.values(), dropped_by_cpu(x, draw)));
 }

@@ -1,5 +1,6 @@
 // Matrix products with every epilogue, by every method, beside plain loops in double.
 #include "framework/base/error.h"
+#include "framework/kernels/cuda/cublaslt_product.h"
 #include "framework/kernels/cuda/matrix_product.h"
 #include "framework/kernels/shared/scalar_functions.h"
 #include "tests/cuda/buffer.h"
@@ -124,9 +125,15 @@ class Run {
   Buffer<Out> c_, pre_activation_, bias_, sums_;
 };
 
+/// Cases of cuBLASLt that it took, and that it did not.
+int taken = 0, declined = 0;
+
 template <class T, class Out>
 bool takes(const Arguments<T, Out>& x, ProductMethod method) {
-  return method != ProductMethod::cublaslt || cuda::product_method(Run<T, Out>(x).product) == method;
+  if (method != ProductMethod::cublaslt) return true;
+  const bool takes = cuda::product_method(Run<T, Out>(x).product) == method;
+  ++(takes ? taken : declined);
+  return takes;
 }
 
 /// Twice what k + 4 roundings to nearest cost: a tensor core cuts its sums off.
@@ -364,4 +371,10 @@ TEST_CASE("cuBLASLt asked for what it does not take is refused in a sentence") {
   float* const x = memory.data();
   cuda::MatrixProduct<float> product{.m = 2, .n = 3, .k = 0, .a = {x, 4}, .b = {x, 3}, .c = {x, 3}};
   CHECK(refusal(product, ProductMethod::cublaslt).starts_with("[matrix_product] cublaslt does not take this product"));
+}
+
+TEST_CASE("cuBLASLt took most of what was asked of it above, where it can be used") {
+  const auto& state = cuda::products::cublaslt_state();
+  MESSAGE(taken, " taken, ", declined, " declined");
+  CHECK((state.usable ? taken >= 2 * declined : taken == 0));
 }

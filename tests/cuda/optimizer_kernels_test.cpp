@@ -11,7 +11,6 @@
 
 using namespace gradus;
 using cuda::AdamWConstants;
-using cuda::AdamWStep;
 using cuda::FlatTensor;
 using cuda::GlobalNorm;
 
@@ -159,10 +158,10 @@ struct AdamWProblem {
     }
   }
   static double decay(std::size_t i) { return i % 2 ? 0.1 : 0; }
-  void run(const GlobalNorm* norm, const AdamWStep* on_device) const {
+  void run(const GlobalNorm* norm, const AdamWStep* on_device, const T* if_finite = nullptr) const {
     const AdamWStep step =
-        on_device ? AdamWStep{NAN, NAN, NAN} : cuda::adamw_step(constants, learning_rate, step_count);
-    cuda::adamw<T, Gradient>(tensors, constants, step, on_device, norm, nullptr);
+        on_device ? AdamWStep{NAN, NAN, NAN} : adamw_step(constants.beta1, constants.beta2, learning_rate, step_count);
+    cuda::adamw<T, Gradient>(tensors, constants, step, on_device, norm, if_finite, nullptr);
   }
 
   DeviceTensors<T> parameters;
@@ -279,9 +278,23 @@ TEST_CASE("adamw as the op on the CPU does it") {
 TEST_CASE("the step of adamw may lie on the device") {
   const std::vector<std::int64_t> sizes = {100};
   const AdamWProblem<float, float> here(sizes), there(sizes);
-  Buffer<AdamWStep> step(std::vector<AdamWStep>{cuda::adamw_step(constants, learning_rate, step_count)});
+  Buffer<AdamWStep> step(
+      std::vector<AdamWStep>{adamw_step(constants.beta1, constants.beta2, learning_rate, step_count)});
   here.run(nullptr, nullptr);
   there.run(nullptr, step.data());
   CHECK(are_same(here.parameters.values(0), there.parameters.values(0)));
   CHECK(are_same(here.first.values(0), there.first.values(0)));
+}
+
+TEST_CASE("adamw leaves everything where a number is not finite") {
+  const std::vector<std::int64_t> sizes = {100};
+  const AdamWProblem<float, float> before(sizes), problem(sizes);
+  for (const float number : {INFINITY, -INFINITY, NAN}) {
+    problem.run(nullptr, nullptr, Buffer<float>(std::vector<float>{number}).data());
+    CHECK(are_same(problem.parameters.values(0), before.parameters.values(0)));
+    CHECK(are_same(problem.first.values(0), before.first.values(0)));
+    CHECK(are_same(problem.second.values(0), before.second.values(0)));
+  }
+  problem.run(nullptr, nullptr, Buffer<float>(std::vector<float>{1e38f}).data());
+  CHECK_FALSE(are_same(problem.parameters.values(0), before.parameters.values(0)));
 }

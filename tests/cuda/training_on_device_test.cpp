@@ -11,6 +11,7 @@
 #include "framework/tensor/creation.h"
 #include "framework/train/checkpoint.h"
 #include "models/gpt/gpt.h"
+#include "tests/cuda/parameter_values.h"
 #include "tests/temporary_folder.h"
 
 using namespace gradus;
@@ -51,13 +52,7 @@ struct Run {
     return loss.item();
   }
 
-  std::vector<double> parameters() const {
-    std::vector<double> all;
-    for (const Tensor& tensor : model.parameters()) {
-      for (const double value : tensor.to_vector<double>()) all.push_back(value);
-    }
-    return all;
-  }
+  std::vector<double> parameters() const { return parameter_values(model); }
 
   models::Gpt model;
   optim::AdamW optimizer;

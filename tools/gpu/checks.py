@@ -98,6 +98,7 @@ def gradcheck(job, limit):
 
 
 SANITIZED = ("cuda_device_test", "cuda_kernels_device_test")
+SANITIZED_MODELS = ("cuda_captured_work_device_test", "cuda_training_device_test")  # for memcheck alone: they take long
 SANITIZER_TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 FOUND = 99  # the exit status that compute-sanitizer is asked for where it finds something
 
@@ -130,6 +131,7 @@ def sanitizer(job, limit):
     if job.facts["compute-sanitizer"] == "not installed":
         return Result(ABSENT, "compute-sanitizer is not installed")
     runs = [(tool, name) for tool in SANITIZER_TOOLS for name in SANITIZED]
+    runs += [("memcheck", name) for name in SANITIZED_MODELS]
     for place, (tool, name) in enumerate(runs):
         ended = run([toolkit_program("compute-sanitizer"), "--tool", tool, "--error-exitcode", str(FOUND), os.path.join(job.build, "bin", name)],
                     job.log(f"{tool}-{name}"), limit.share(1 / (len(runs) - place)))

@@ -76,8 +76,8 @@ def stages(job, training, files):
         return ["--writing_params_path", writing, "--metrics", training.path(f"{name}.jsonl"), "--checkpoint_seconds", "60",
                 "--resume", "--json", training.path(f"{name}.json"), *common]
 
-    yield "pretrain", ["pretrain", "vanilla", corpus, *trained("pretrain", pretrained)]
-    yield "finetune", ["finetune", "vanilla", corpus, "--reading_params_path", pretrained, "--finetune_corpus_path", questions,
+    yield "pretrain", ["pretrain", "vanilla", corpus, "--padded", *trained("pretrain", pretrained)]
+    yield "finetune", ["finetune", "vanilla", corpus, "--reading_params_path", pretrained, "--finetune_corpus_path", questions, "--padded",
                        *trained("finetune", finetuned)]
     yield "evaluate", ["evaluate", "vanilla", corpus, "--reading_params_path", finetuned, "--eval_corpus_path", held_out,
                        "--outputs_path", training.path("predictions"), "--json", training.path("evaluate.json"), *common]

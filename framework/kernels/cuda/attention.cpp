@@ -6,6 +6,8 @@
 
 #include "framework/base/error.h"
 #include "framework/kernels/cuda/attention_methods.h"
+#include "framework/kernels/cuda/cudnn_attention.h"
+#include "framework/kernels/cuda/runtime.h"
 
 namespace gradus::cuda {
 namespace {
@@ -46,6 +48,33 @@ bool fits_tensor_cores(const AttentionShape& shape, const AttentionBackward<T>&,
   return width <= most_backward_tensor_core_width && longest_segment(shape) <= most_backward_tensor_core_rows;
 }
 
+bool is_one_sequence(const AttentionShape& shape) {
+  return shape.segments.size() == 1 && shape.segments[0].queries == shape.queries &&
+         shape.segments[0].keys == shape.keys;
+}
+bool has_elements(const AttentionShape& s) {
+  return std::min({s.batches, s.heads, s.queries, s.keys, s.width, s.value_width}) > 0;
+}
+
+bool has_out(const AttentionForward<bfloat16>&) { return true; }
+bool has_out(const AttentionBackward<bfloat16>& x) { return x.out.data != nullptr && has_aligned_rows(x.out); }
+
+/// What of the operands cuDNN does not take; empty if it takes them.
+template <class T, template <class> class Operands>
+std::string_view refused_by_cudnn(const AttentionShape& shape, const Operands<T>& operands) {
+  if constexpr (!std::is_same_v<T, bfloat16>) {
+    return "other types than bf16";
+  } else {
+    if (shape.dropout > 0) return "dropout";
+    if (!has_elements(shape)) return "operands without elements";
+    if (!is_one_sequence(shape)) return "several sequences";
+    if (shape.width % 8 != 0 || shape.value_width % 8 != 0) return "widths that are no multiples of 8";
+    if (!has_aligned_rows(operands)) return "rows that do not begin at multiples of 16 bytes";
+    if (!has_out(operands)) return "backward without what forward returned, in rows at multiples of 16 bytes";
+    return "";
+  }
+}
+
 template <class T, template <class> class Operands>
 bool takes(AttentionMethod method, const AttentionShape& shape, const Operands<T>& operands) {
   const std::int64_t width = std::max(shape.width, shape.value_width);
@@ -55,6 +84,7 @@ bool takes(AttentionMethod method, const AttentionShape& shape, const Operands<T
     case AttentionMethod::tensor_cores:
       return std::is_same_v<T, bfloat16> && shape.width % 16 == 0 && shape.value_width % 16 == 0 &&
              fits_tensor_cores(shape, operands, width) && has_aligned_rows(operands);
+    case AttentionMethod::cudnn: return refused_by_cudnn(shape, operands).empty();
   }
   return false;
 }
@@ -76,6 +106,9 @@ AttentionMethod choose(std::optional<AttentionMethod> method, const AttentionSha
          shape.batches * shape.heads);
   }
   if (!method) return fastest(shape, operands);
+  if (*method == AttentionMethod::cudnn && !takes(*method, shape, operands)) {
+    fail("[attention] cudnn does not take {}", refused_by_cudnn(shape, operands));
+  }
   if (!takes(*method, shape, operands)) {
     fail("[attention] {} does not take width {}, value width {}, {} keys in elements of {} bytes and these strides",
          to_string(*method), shape.width, shape.value_width, longest_segment(shape), sizeof(T));
@@ -90,6 +123,7 @@ std::string_view to_string(AttentionMethod method) {
     case AttentionMethod::naive: return "naive";
     case AttentionMethod::tiles: return "tiles";
     case AttentionMethod::tensor_cores: return "tensor_cores";
+    case AttentionMethod::cudnn: return "cudnn";
   }
   return "unknown";
 }
@@ -111,6 +145,9 @@ void attention_forward(const AttentionShape& shape, const AttentionForward<T>& o
     case AttentionMethod::tiles: return tiled_forward(shape, operands, stream);
     case AttentionMethod::tensor_cores:
       if constexpr (std::is_same_v<T, bfloat16>) tensor_core_forward(shape, operands, stream);
+      return;
+    case AttentionMethod::cudnn:
+      if constexpr (std::is_same_v<T, bfloat16>) cudnn_forward(shape, operands, stream);
   }
 }
 
@@ -122,6 +159,9 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward<T>&
     case AttentionMethod::tiles: return tiled_backward(shape, operands, stream);
     case AttentionMethod::tensor_cores:
       if constexpr (std::is_same_v<T, bfloat16>) tensor_core_backward(shape, operands, stream);
+      return;
+    case AttentionMethod::cudnn:
+      if constexpr (std::is_same_v<T, bfloat16>) cudnn_backward(shape, operands, stream);
   }
 }
 
@@ -136,5 +176,16 @@ GRADUS_INSTANTIATE(double)
 GRADUS_INSTANTIATE(float)
 GRADUS_INSTANTIATE(bfloat16)
 #undef GRADUS_INSTANTIATE
+
+const std::uint64_t* attention::zero_on_device() {
+  static const std::uint64_t* const zero = [] {
+    void* const word = allocate(sizeof(std::uint64_t));
+    if (!word) fail<MemoryError>("[attention] out of memory: no room for a word");
+    fill_bytes(word, 0, sizeof(std::uint64_t), nullptr);
+    synchronize(nullptr);
+    return static_cast<const std::uint64_t*>(word);
+  }();
+  return zero;
+}
 
 }  // namespace gradus::cuda

@@ -22,4 +22,7 @@ constexpr std::int64_t most_tensor_core_width = 128, most_backward_tensor_core_w
 void tensor_core_forward(const AttentionShape& shape, const AttentionForward<bfloat16>& operands, Stream stream);
 void tensor_core_backward(const AttentionShape& shape, const AttentionBackward<bfloat16>& operands, Stream stream);
 
+/// A word that is 0, on the device.
+const std::uint64_t* zero_on_device();
+
 }  // namespace gradus::cuda::attention

@@ -38,7 +38,7 @@ struct Query {
   /// What dropout multiplies weight j by.
   __device__ A factor(int j) const {
     const std::uint64_t index = first_word(problem, work, i) + work.segment.first_key + j;
-    return random::below(random::philox_word(problem.seed, problem.stream, index), problem.threshold)
+    return random::below(random::philox_word(problem.seed, problem.stream(), index), problem.threshold)
                ? A(0)
                : problem.keep_scale;
   }
@@ -46,7 +46,7 @@ struct Query {
 
 /// Blocks of one query, threads of one feature of its result.
 template <class T>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     forward_kernel(const __grid_constant__ Problem<Arithmetic<T>> problem,
                    const __grid_constant__ AttentionForward<T> operands, const __grid_constant__ Segments segments) {
   using A = Arithmetic<T>;
@@ -96,7 +96,7 @@ struct QueryWithGradient : Query<T> {
 
 /// Blocks of one query, threads of one feature of its gradient.
 template <class T>
-__global__ void __launch_bounds__(threads) query_gradient_kernel(const __grid_constant__ Problem<Arithmetic<T>> problem,
+__global__ void __launch_bounds__(threads, 1) query_gradient_kernel(const __grid_constant__ Problem<Arithmetic<T>> problem,
                                                                  const __grid_constant__ AttentionBackward<T> operands,
                                                                  const __grid_constant__ Segments segments) {
   using A = Arithmetic<T>;
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(threads) query_gradient_kernel(const __grid_co
 
 /// Blocks of one key, threads of one feature of its gradient or of its value's.
 template <class T>
-__global__ void __launch_bounds__(threads) key_gradient_kernel(const __grid_constant__ Problem<Arithmetic<T>> problem,
+__global__ void __launch_bounds__(threads, 1) key_gradient_kernel(const __grid_constant__ Problem<Arithmetic<T>> problem,
                                                                const __grid_constant__ AttentionBackward<T> operands,
                                                                const __grid_constant__ Segments segments) {
   using A = Arithmetic<T>;

@@ -33,7 +33,11 @@ struct Problem {
   bool causal;
   A scale, keep_scale;
   std::uint32_t threshold;  ///< 0: nothing is dropped
-  std::uint64_t seed, stream;
+  std::uint64_t seed, first_stream;
+  const std::uint64_t* stream_offset;
+
+  /// The offset is never null: with a test for it, kernels spill registers.
+  __device__ __forceinline__ std::uint64_t stream() const { return first_stream + *stream_offset; }
 };
 
 template <class A>
@@ -48,7 +52,8 @@ Problem<A> problem_of(const AttentionShape& s) {
           .keep_scale = A(1 / (1 - s.dropout)),
           .threshold = random::dropout_threshold(s.dropout),
           .seed = s.seed,
-          .stream = s.stream};
+          .first_stream = s.stream,
+          .stream_offset = s.stream_offset ? s.stream_offset : zero_on_device()};
 }
 
 /// Calls body(segments, blocks) for each launch that the list takes: a block for each tile of `tile` rows, of the
@@ -118,7 +123,7 @@ __device__ __forceinline__ std::uint32_t kept_weights(const Problem<A>& problem,
   const int skipped = static_cast<int>(first % 4);
   std::uint64_t kept = 0;  // from word first - skipped on
   const auto draw = [&](int block) {
-    const random::Philox4 four = random::philox_block(problem.seed, problem.stream, first / 4 + block);
+    const random::Philox4 four = random::philox_block(problem.seed, problem.stream(), first / 4 + block);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const bool spared = !random::below(four.word[i], problem.threshold);

@@ -117,7 +117,7 @@ __device__ __forceinline__ bool is_kept(const std::uint32_t* kept, const Problem
 }
 
 template <class Tiles>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     forward_kernel(const __grid_constant__ Problem<typename Tiles::A> problem,
                    const __grid_constant__ AttentionForward<typename Tiles::T> operands,
                    const __grid_constant__ Segments segments) {
@@ -221,7 +221,7 @@ __device__ __forceinline__ void weights_and_gradients(typename Tiles::Scores& we
 /// A tile of queries meets all keys that it sees twice: first for the dots, then for dq. If one tile of keys is all,
 /// the second time has what it needs.
 template <class Tiles>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     query_gradient_kernel(const __grid_constant__ Problem<typename Tiles::A> problem,
                           const __grid_constant__ AttentionBackward<typename Tiles::T> operands,
                           const __grid_constant__ Segments segments) {
@@ -292,7 +292,7 @@ __global__ void __launch_bounds__(threads)
 
 /// A tile of keys meets all queries that see one of them.
 template <class Tiles>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     key_gradient_kernel(const __grid_constant__ Problem<typename Tiles::A> problem,
                         const __grid_constant__ AttentionBackward<typename Tiles::T> operands,
                         const __grid_constant__ Segments segments) {

@@ -4,6 +4,7 @@
 
 #include <cublasLt.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,9 +31,6 @@ CublasLt load_cublaslt(const std::vector<std::string>& files);
 
 /// Where it is looked for: in the loader's folders, then in the toolkit that this program was built with.
 std::vector<std::string> cublaslt_files();
-
-/// `13.1.0`, from what cublasLtGetVersion returns.
-std::string version_name(std::size_t version);
 
 /// Throws Error if a library of this version is not that of the headers.
 void require_version(std::size_t version);

@@ -6,7 +6,9 @@
 #include <optional>
 #include <tuple>
 
+#include "framework/base/error.h"
 #include "framework/kernels/cuda/cublaslt_descriptors.h"
+#include "framework/kernels/cuda/dynamic_library.h"
 #include "framework/kernels/cuda/runtime.h"
 
 #if defined(GRADUS_CUDA_EMULATED)
@@ -79,6 +81,7 @@ class Library {
   Plan& plan_of(const Request& request) {
     const auto key = key_of(request);
     if (const auto known = plans_.find(key); known != plans_.end()) return known->second;
+    if (plans_.size() == most_plans) plans_.clear();  // ragged batches ask for ever new shapes
     return plans_.emplace(key, make_plan(request)).first->second;
   }
 
@@ -105,8 +108,12 @@ class Library {
   void* workspace_of(Stream stream) {
     void*& workspace = workspaces_[stream];
     if (!workspace) workspace = allocate(workspace_bytes);
+    if (!workspace)
+      fail<MemoryError>("[cublasLtMatmul] out of memory: no room for a workspace of {} bytes", workspace_bytes);
     return workspace;
   }
+
+  static constexpr std::size_t most_plans = 4096;
 
   CublasLt functions_;
   cublasLtHandle_t handle_ = nullptr;
@@ -115,31 +122,14 @@ class Library {
   std::mutex mutex_;
 };
 
-struct Loaded {
-  Library* cublaslt = nullptr;  // stays until the program ends: the driver may be gone before static objects are
-  CublasLtState state;
-};
-
-const Loaded& loaded() {
-  static const Loaded result = []() -> Loaded {
-    try {
-      auto* library = new Library;
-      return {library, {true, library->version()}};
-    } catch (const Error& error) {
-      return {nullptr, {false, error.what()}};
-    }
-  }();
-  return result;
-}
-
 }  // namespace
 
-const CublasLtState& cublaslt_state() { return loaded().state; }
+const LibraryState& cublaslt_state() { return loaded<Library>().state; }
 
 bool has_cublaslt_algorithm(const Request& request) {
-  return loaded().cublaslt && loaded().cublaslt->has_algorithm(request);
+  return cublaslt_state().usable && loaded<Library>().instance->has_algorithm(request);
 }
 
-void cublaslt_product(const Request& request, Stream stream) { loaded().cublaslt->run(request, stream); }
+void cublaslt_product(const Request& request, Stream stream) { loaded<Library>().instance->run(request, stream); }
 
 }  // namespace gradus::cuda::products

@@ -2,16 +2,12 @@
 // programs that are built without its headers (no_cublaslt.cpp).
 #pragma once
 
+#include "framework/kernels/cuda/library_state.h"
 #include "framework/kernels/cuda/product_request.h"
 
 namespace gradus::cuda::products {
 
-/// Its version if it can be used, `13.1.0`, or why not, in a sentence.
-struct CublasLtState {
-  bool usable;
-  std::string version_or_reason;
-};
-const CublasLtState& cublaslt_state();
+const LibraryState& cublaslt_state();
 
 /// Whether cuBLASLt is usable and has an algorithm for this product, which is none that it does not take.
 bool has_cublaslt_algorithm(const Request& request);

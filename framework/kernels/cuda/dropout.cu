@@ -15,9 +15,14 @@ constexpr std::int64_t most_blocks = 2048;  // fills the largest devices; the re
 /// A call's random words, and what they do to an element.
 template <class A>
 struct Mask {
-  std::uint64_t seed, stream;
+  std::uint64_t seed, first_stream;
+  const std::uint64_t* stream_offset;
   std::uint32_t threshold;
   A keep_scale;
+
+  __device__ __forceinline__ std::uint64_t stream() const {
+    return stream_offset ? first_stream + *stream_offset : first_stream;
+  }
 
   template <class T>
   __device__ __forceinline__ T apply(T x, std::uint32_t word) const {
@@ -28,7 +33,7 @@ struct Mask {
 template <class T>
 __global__ void __launch_bounds__(threads) naive_kernel(T* y, const T* x, std::int64_t n, Mask<Arithmetic<T>> mask) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n) y[i] = mask.apply(x[i], random::philox_word(mask.seed, mask.stream, i));
+  if (i < n) y[i] = mask.apply(x[i], random::philox_word(mask.seed, mask.stream(), i));
 }
 
 /// Four neighbours, for which one Philox block has the words, as they lie in memory.
@@ -64,8 +69,9 @@ __device__ __forceinline__ void drop_four(bfloat16* y, const bfloat16* x, const 
 template <class T, bool aligned>
 __global__ void __launch_bounds__(threads) blocks_kernel(T* y, const T* x, std::int64_t n, Mask<Arithmetic<T>> mask) {
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
+  const std::uint64_t stream = mask.stream();
   for (std::int64_t four = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; 4 * four < n; four += stride) {
-    const random::Philox4 words = random::philox_block(mask.seed, mask.stream, four);
+    const random::Philox4 words = random::philox_block(mask.seed, stream, four);
     if (aligned && 4 * four + 4 <= n) {
       drop_four(y + 4 * four, x + 4 * four, words, mask);
     } else {
@@ -79,8 +85,8 @@ __global__ void __launch_bounds__(threads) blocks_kernel(T* y, const T* x, std::
 }
 
 template <class A>
-Mask<A> mask_of(double probability, std::uint64_t seed, std::uint64_t stream) {
-  return {seed, stream, random::dropout_threshold(probability), A(1 / (1 - probability))};
+Mask<A> mask_of(double probability, std::uint64_t seed, std::uint64_t stream, const std::uint64_t* stream_offset) {
+  return {seed, stream, stream_offset, random::dropout_threshold(probability), A(1 / (1 - probability))};
 }
 
 template <class T>
@@ -92,9 +98,9 @@ bool in_fours(const T* address) {
 
 template <class T>
 void dropout(T* y, const T* x, std::int64_t n, double probability, std::uint64_t seed, std::uint64_t stream,
-             Stream queue) {
+             const std::uint64_t* stream_offset, Stream queue) {
   if (n == 0) return;
-  const auto mask = mask_of<Arithmetic<T>>(probability, seed, stream);
+  const auto mask = mask_of<Arithmetic<T>>(probability, seed, stream, stream_offset);
   const LaunchShape shape = {
       .blocks = std::min(blocks_for(blocks_for(n, 4), threads), most_blocks), .threads = threads, .stream = queue};
   if (in_fours(x) && in_fours(y)) {
@@ -106,15 +112,17 @@ void dropout(T* y, const T* x, std::int64_t n, double probability, std::uint64_t
 
 template <class T>
 void dropout_naive(T* y, const T* x, std::int64_t n, double probability, std::uint64_t seed, std::uint64_t stream,
-                   Stream queue) {
+                   const std::uint64_t* stream_offset, Stream queue) {
   if (n == 0) return;
   launch<naive_kernel<T>>({.blocks = blocks_for(n, threads), .threads = threads, .stream = queue}, y, x, n,
-                          mask_of<Arithmetic<T>>(probability, seed, stream));
+                          mask_of<Arithmetic<T>>(probability, seed, stream, stream_offset));
 }
 
-#define GRADUS_INSTANTIATE(T)                                                                      \
-  template void dropout(T*, const T*, std::int64_t, double, std::uint64_t, std::uint64_t, Stream); \
-  template void dropout_naive(T*, const T*, std::int64_t, double, std::uint64_t, std::uint64_t, Stream);
+#define GRADUS_INSTANTIATE(T)                                                                                         \
+  template void dropout(T*, const T*, std::int64_t, double, std::uint64_t, std::uint64_t, const std::uint64_t*,       \
+                        Stream);                                                                                      \
+  template void dropout_naive(T*, const T*, std::int64_t, double, std::uint64_t, std::uint64_t, const std::uint64_t*, \
+                              Stream);
 GRADUS_INSTANTIATE(double)
 GRADUS_INSTANTIATE(float)
 GRADUS_INSTANTIATE(bfloat16)

@@ -9,14 +9,15 @@
 namespace gradus::cuda {
 
 /// y[i] = x[i] / (1 - probability), or x[i] times 0 where Philox word i of the stream is below the threshold of
-/// `probability`, in [0, 1). x and y may be the same memory. T: double, float, bfloat16.
+/// `probability`, in [0, 1). x and y may be the same memory. `stream_offset`, on the device, is added to the stream
+/// unless it is null. T: double, float, bfloat16.
 template <class T>
 void dropout(T* y, const T* x, std::int64_t n, double probability, std::uint64_t seed, std::uint64_t stream,
-             Stream queue);
+             const std::uint64_t* stream_offset, Stream queue);
 
 /// The same, an element by each thread: what dropout() is tested with.
 template <class T>
 void dropout_naive(T* y, const T* x, std::int64_t n, double probability, std::uint64_t seed, std::uint64_t stream,
-                   Stream queue);
+                   const std::uint64_t* stream_offset, Stream queue);
 
 }  // namespace gradus::cuda

@@ -44,6 +44,10 @@ template <class T>
 void choose(const Space& space, Strided<T> out, Strided<const bool> condition, Strided<const T> a, Strided<const T> b,
             Stream stream);
 
+/// Each of `count` elements gets the value.
+template <class T>
+void fill(T* to, std::int64_t count, T value, Stream stream);
+
 /// to = from, converted: float to integer truncates; anything to bool is `!= 0`. Between all seven dtypes.
 template <class To, class From>
 void convert(const Space& space, Strided<To> to, Strided<const From> from, Stream stream);

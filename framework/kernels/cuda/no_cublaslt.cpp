@@ -3,8 +3,8 @@
 
 namespace gradus::cuda::products {
 
-const CublasLtState& cublaslt_state() {
-  static const CublasLtState state{false, "built without cuBLASLt"};
+const LibraryState& cublaslt_state() {
+  static const LibraryState state{false, "built without cuBLASLt"};
   return state;
 }
 

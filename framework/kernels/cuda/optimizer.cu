@@ -102,7 +102,8 @@ __device__ __forceinline__ void update_neighbours(const AdamWTensor<T, Gradient>
 template <class T, class Gradient>
 __global__ void __launch_bounds__(table_threads)
     adamw_kernel(TensorTable<AdamWTensor<T, Gradient>> table, AdamWConstants constants, AdamWStep step,
-                 const AdamWStep* step_on_device, const GlobalNorm* norm) {
+                 const AdamWStep* step_on_device, const GlobalNorm* norm, const T* if_finite) {
+  if (if_finite && !(*if_finite - *if_finite == 0)) return;  // a difference of infinities is NaN
   constexpr int pack = widest_pack<T>;
   const PartOfTensor part = part_of_block(table);
   const AdamWTensor<T, Gradient> tensor = table.tensors[part.tensor];
@@ -147,17 +148,12 @@ void clip(std::span<const FlatTensor<T>> gradients, const GlobalNorm* norm, Stre
   });
 }
 
-AdamWStep adamw_step(const AdamWConstants& constants, double learning_rate, std::int64_t t) {
-  const double correction1 = 1 - std::pow(constants.beta1, t), correction2 = 1 - std::pow(constants.beta2, t);
-  return {learning_rate, learning_rate / correction1, 1 / std::sqrt(correction2)};
-}
-
 template <class T, class Gradient>
 void adamw(std::span<const AdamWTensor<T, Gradient>> tensors, const AdamWConstants& constants, const AdamWStep& step,
-           const AdamWStep* step_on_device, const GlobalNorm* norm, Stream stream) {
+           const AdamWStep* step_on_device, const GlobalNorm* norm, const T* if_finite, Stream stream) {
   for_each_table(tensors, [&](const auto& table, std::int64_t blocks, std::int64_t) {
     launch<adamw_kernel<T, Gradient>>({.blocks = blocks, .threads = table_threads, .stream = stream}, table, constants,
-                                      step, step_on_device, norm);
+                                      step, step_on_device, norm, if_finite);
   });
 }
 
@@ -171,7 +167,7 @@ GRADUS_INSTANTIATE(bfloat16)
 #undef GRADUS_INSTANTIATE
 #define GRADUS_INSTANTIATE_ADAMW(T, Gradient)                                                             \
   template void adamw(std::span<const AdamWTensor<T, Gradient>>, const AdamWConstants&, const AdamWStep&, \
-                      const AdamWStep*, const GlobalNorm*, Stream);
+                      const AdamWStep*, const GlobalNorm*, const T*, Stream);
 GRADUS_INSTANTIATE_ADAMW(double, double)
 GRADUS_INSTANTIATE_ADAMW(float, float)
 GRADUS_INSTANTIATE_ADAMW(float, bfloat16)

@@ -8,6 +8,7 @@
 
 #include "framework/base/bfloat16.h"
 #include "framework/kernels/cuda/launch.h"
+#include "framework/kernels/shared/adamw_step.h"
 
 namespace gradus::cuda {
 
@@ -52,19 +53,12 @@ struct AdamWConstants {
   double beta1, beta2, epsilon;
 };
 
-/// What differs from step to step.
-struct AdamWStep {
-  double learning_rate;
-  double rate;  ///< learning_rate / (1 - beta1^t)
-  double root;  ///< 1 / sqrt(1 - beta2^t)
-};
-AdamWStep adamw_step(const AdamWConstants& constants, double learning_rate, std::int64_t t);
-
 /// The update of the op adamw, in T, with the same constants rounded at the same places. Gradients are multiplied by
-/// the norm's clip factor first, unless `norm` is null. `step`: on the device if `step_on_device` is not null.
-/// T, Gradient: double, double; float, float; float, bfloat16.
+/// the norm's clip factor first, unless `norm` is null. `step`: on the device if `step_on_device` is not null. Where
+/// `if_finite`, a number on the device, is NaN or infinite, nothing changes; null: it always does. T, Gradient: double,
+/// double; float, float; float, bfloat16.
 template <class T, class Gradient>
 void adamw(std::span<const AdamWTensor<T, Gradient>> tensors, const AdamWConstants& constants, const AdamWStep& step,
-           const AdamWStep* step_on_device, const GlobalNorm* norm, Stream stream);
+           const AdamWStep* step_on_device, const GlobalNorm* norm, const T* if_finite, Stream stream);
 
 }  // namespace gradus::cuda

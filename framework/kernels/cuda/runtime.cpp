@@ -10,7 +10,9 @@ namespace gradus::cuda {
 namespace {
 
 void check(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) fail("[cuda] {}: {}", what, cudaGetErrorString(status));
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // else the next launch would be taken for what failed
+  fail("[cuda] {}: {}", what, cudaGetErrorString(status));
 }
 
 }  // namespace
@@ -36,8 +38,13 @@ int device_count() {
 std::string why_no_device() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorInsufficientDriver)  // said of no driver too
+    return "no NVIDIA driver was found, or it is older than the CUDA " + std::to_string(CUDART_VERSION / 1000) +
+           " of this build";
   return status == cudaSuccess ? "" : cudaGetErrorString(status);
 }
+
+void use_device(int device) { check(cudaSetDevice(device), "cudaSetDevice"); }
 
 std::string device_name(int device) {
   cudaDeviceProp properties;
@@ -62,11 +69,49 @@ void synchronize(Stream stream) { check(cudaStreamSynchronize(stream), "running 
 
 void* allocate(std::size_t bytes) {
   void* memory = nullptr;
-  check(cudaMalloc(&memory, bytes), "allocating memory");
+  const cudaError_t status = cudaMalloc(&memory, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // else the next launch would be taken for the one that failed
+    return nullptr;
+  }
+  check(status, "cudaMalloc");
   return memory;
 }
 
 void release(void* memory) { check(cudaFree(memory), "freeing memory"); }
+
+Room memory_room() {
+  Room room;
+  check(cudaMemGetInfo(&room.free, &room.total), "cudaMemGetInfo");
+  return room;
+}
+
+void* allocate_pinned(std::size_t bytes) {
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, bytes), "cudaMallocHost");
+  return memory;
+}
+
+void release_pinned(void* memory) { check(cudaFreeHost(memory), "cudaFreeHost"); }
+
+void begin_capture(Stream stream) {
+  // Relaxed: memory may be allocated meanwhile.
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+}
+
+GraphExec end_capture(Stream stream) {
+  cudaGraph_t recorded = nullptr;
+  check(cudaStreamEndCapture(stream, &recorded), "cudaStreamEndCapture");
+  GraphExec graph = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&graph, recorded, 0);
+  cudaGraphDestroy(recorded);
+  check(status, "cudaGraphInstantiate");
+  return graph;
+}
+
+void queue(GraphExec graph, Stream stream) { check(cudaGraphLaunch(graph, stream), "cudaGraphLaunch"); }
+
+void destroy_graph(GraphExec graph) { check(cudaGraphExecDestroy(graph), "cudaGraphExecDestroy"); }
 
 void copy_to_device(void* to, const void* from, std::size_t bytes, Stream stream) {
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream), "copying to the device");

@@ -17,6 +17,7 @@ struct AttentionShape {
   double scale;    ///< factor of the scores
   double dropout;  ///< probability of a dropped weight
   std::uint64_t seed, stream;
+  const std::uint64_t* stream_offset = nullptr;  ///< for CUDA kernels, on the device: added to `stream`
   std::vector<AttentionSegment> segments;  ///< the same for every batch and head; together all queries and keys
 
   /// Random words set aside for one row of weights: whole Philox blocks.

@@ -11,10 +11,16 @@
 namespace gradus::cuda {
 namespace {
 
+AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v, const Attributes& attributes) {
+  AttentionShape shape = attention_shape(q.shape(), k.shape(), v.shape(), attributes);
+  shape.stream_offset = stream_offset();
+  return shape;
+}
+
 void attend(ForwardCall& call) {
   const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)),
                v = with_packed_rows(call.input(2));
-  const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
+  const AttentionShape s = shape_of(q, k, v, call.attributes());
   const Tensor out = heads_inside(call.promised()[0].shape, q);
   visit_floating_dtype(q.dtype(), [&]<class T>() {
     const Tensor log_sums = Tensor::empty({s.batches, s.heads, s.queries}, dtype_of<Arithmetic<T>>, q.device());
@@ -30,7 +36,7 @@ void attend_backward(BackwardCall& call) {
   const Tensor q = with_packed_rows(call.input(0)), k = with_packed_rows(call.input(1)),
                v = with_packed_rows(call.input(2));
   const Tensor g = with_packed_rows(call.cotangent());
-  const AttentionShape s = attention_shape(q.shape(), k.shape(), v.shape(), call.attributes());
+  const AttentionShape s = shape_of(q, k, v, call.attributes());
   const Tensor dq = heads_inside(q.shape(), q), dk = heads_inside(k.shape(), q), dv = heads_inside(v.shape(), q);
   visit_floating_dtype(q.dtype(), [&]<class T>() {
     using A = Arithmetic<T>;
@@ -57,7 +63,7 @@ Tensor dropped(const Tensor& x, const Attributes& attributes) {
   visit_floating_dtype(x.dtype(), [&]<class T>() {
     dropout<T>(out.device_data<T>(), packed.device_data<T>(), x.numel(), attributes.number("probability"),
                static_cast<std::uint64_t>(attributes.integer("seed")),
-               static_cast<std::uint64_t>(attributes.integer("stream")), compute_stream());
+               static_cast<std::uint64_t>(attributes.integer("stream")), stream_offset(), compute_stream());
   });
   return out;
 }

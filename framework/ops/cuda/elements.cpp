@@ -30,7 +30,7 @@ void add(const Tensor& out, const Tensor& a, const Tensor& b) {
 }  // namespace
 
 void install_elements() {
-  const auto fill = [](const Tensor& to, double value) { copy(to, scalar(value, DType::f64, to.device())); };
+  const auto fill = [](const Tensor& to, double value) { copy(to, scalar(value, to.dtype(), to.device())); };
   install_element_kernels(Device::Kind::cuda, {.copy = copy,
                                                .fill = fill,
                                                .add = add,

@@ -9,6 +9,7 @@ void install_attention();
 void install_elements();
 void install_elementwise();
 void install_indexing();
+void install_memory();
 void install_optimizer();
 void install_products();
 void install_reductions();

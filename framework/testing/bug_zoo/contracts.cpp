@@ -10,8 +10,6 @@
 namespace gradus::testing::zoo {
 namespace {
 
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-
 /// dx = g slope(x), all of it in the precision of Real.
 template <class Real, class Slope>
 Backward times_slope(Slope slope) {

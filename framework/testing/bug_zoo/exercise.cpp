@@ -1,6 +1,7 @@
 #include "framework/testing/bug_zoo/exercise.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -16,6 +17,8 @@ Array to_array(const Tensor& tensor) {
 }
 
 Tensor to_tensor(const Array& array) { return from_values(array.shape, array.values, DType::f64); }
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 Tensor normal(Generator& generator, const Shape& shape) { return random_normal(shape, generator, DType::f64); }
 

@@ -73,6 +73,7 @@ Exercises sharing_exercises(Generator& generator);
 
 Array to_array(const Tensor& tensor);
 Tensor to_tensor(const Array& array);
+double sigmoid(double x);
 
 // --- inputs ---
 Tensor normal(Generator& generator, const Shape& shape);

@@ -207,8 +207,6 @@ Exercise log_softmax_exercise(Generator& generator) {
 
 // --- binary cross-entropy of logits with a weight for each example ---
 
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-
 Exercise weighted_cross_entropy_exercise(Generator& generator) {
   const auto backward = [](auto factor) -> Backward {
     return [=](const Arrays& in, const Arrays& up) {

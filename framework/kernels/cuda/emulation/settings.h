@@ -12,6 +12,8 @@ struct Settings {
   bool deferred = false;
   /// ThreadSanitizer takes what two blocks do for ordered, which no device promises.
   bool ordered_blocks = false;
+  /// As many are there; they have one memory.
+  int devices = 1;
 };
 
 /// GRADUS_CUDA_SCHEDULE, a number, and GRADUS_CUDA_DEFERRED, 0 or 1. Throws UsageError if they are something else.
