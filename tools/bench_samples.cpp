@@ -73,6 +73,16 @@ const std::map<std::string, std::function<Sample(Draw&, Model)>>& model_samples(
        [](Draw& draw, Model) -> Sample {
          return {"hidden", {draw.hidden()}, {{"probability", 0.1}}};
        }},
+      {"dropout_add",
+       [](Draw& draw, Model) -> Sample {
+         return {"hidden", {draw.hidden(), draw.hidden()}, {{"probability", 0.1}}};
+       }},
+      {"dropout_add_layer_norm",
+       [](Draw& draw, Model m) -> Sample {
+         return {"hidden",
+                 {draw.hidden(), draw.hidden(), draw.normal({m.width}), draw.normal({m.width})},
+                 {{"probability", 0.1}}};
+       }},
       {"gelu",
        [](Draw& draw, Model m) -> Sample {
          return {"feed-forward", {draw.rows(4 * m.width)}};

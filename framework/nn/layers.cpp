@@ -22,10 +22,22 @@ LayerNorm::LayerNorm(std::int64_t width, DType dtype, double epsilon)
       bias_(register_parameter("bias", zeros({width}, dtype))),
       epsilon_(epsilon) {}
 Tensor LayerNorm::forward(const Tensor& x) const { return layer_norm(x, weight_, bias_, epsilon_); }
+NormalisedSum LayerNorm::forward(const Tensor& residual, const Tensor& update, const DropoutDraw& draw) const {
+  return dropout_add_layer_norm(residual, update, weight_, bias_, epsilon_, draw);
+}
 
 Dropout::Dropout(double probability, Generator& generator) : probability_(probability), generator_(&generator) {}
 Tensor Dropout::forward(const Tensor& x) const {
   return is_training() && probability_ > 0 ? dropout(x, probability_, *generator_) : x;
+}
+Tensor Dropout::forward(const Tensor& residual, const Tensor& update) const {
+  const DropoutDraw drawn = draw();
+  return drawn.probability > 0 ? dropout_add(residual, update, drawn) : residual + update;
+}
+DropoutDraw Dropout::draw() const {
+  if (!is_training() || probability_ == 0) return {};
+  return {probability_, static_cast<std::int64_t>(generator_->seed()),
+          static_cast<std::int64_t>(generator_->take_stream())};
 }
 
 }  // namespace gradus::nn

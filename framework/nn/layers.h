@@ -2,6 +2,7 @@
 #pragma once
 
 #include "framework/nn/module.h"
+#include "framework/ops/layer_norm.h"
 #include "framework/random/generator.h"
 
 namespace gradus::nn {
@@ -40,17 +41,23 @@ class LayerNorm : public Module {
  public:
   LayerNorm(std::int64_t width, DType dtype, double epsilon = 1e-5);
   Tensor forward(const Tensor& x) const;
+  /// residual + dropout(update), and that normalised.
+  NormalisedSum forward(const Tensor& residual, const Tensor& update, const DropoutDraw& draw) const;
 
  private:
   Tensor weight_, bias_;
   double epsilon_;
 };
 
-/// Drops elements while training. Takes a stream of `generator` (the model's) at each forward.
+/// Drops elements while training. Takes a stream of `generator` (the model's) each time.
 class Dropout : public Module {
  public:
   Dropout(double probability, Generator& generator);
   Tensor forward(const Tensor& x) const;
+  /// residual + dropout(update)
+  Tensor forward(const Tensor& residual, const Tensor& update) const;
+  /// For an op that drops elements itself: of probability 0 at evaluation.
+  DropoutDraw draw() const;
 
  private:
   double probability_;

@@ -45,12 +45,14 @@ class Module {
  protected:
   Tensor register_parameter(const std::string& name, const Tensor& value);
   void register_module(const std::string& name, Module& child);
-  /// Runs `child` under its name, so that errors and anomaly reports give the module path, then its hooks.
+  /// Runs `child` under its name, so that errors and anomaly reports give the module path, then its hooks: they see the
+  /// member `out` of what is not a tensor.
   template <class Child, class... Arguments>
-  Tensor run(Child& child, const Arguments&... arguments) const {
+  auto run(Child& child, const Arguments&... arguments) const {
     const ModuleScope scope(child.name_);
-    const Tensor output = child.forward(arguments...);
-    child.run_forward_hooks(output);
+    const auto output = child.forward(arguments...);
+    if constexpr (std::is_same_v<decltype(output), const Tensor>) child.run_forward_hooks(output);
+    else child.run_forward_hooks(output.out);
     return output;
   }
 

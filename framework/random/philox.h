@@ -36,12 +36,16 @@ GRADUS_HOST_DEVICE inline Philox4 philox_block(std::uint64_t seed, std::uint64_t
                        static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
 }
 
+/// The word of element number `index` in its block.
+GRADUS_HOST_DEVICE inline std::uint32_t word_of(const Philox4& block, std::uint64_t index) {
+  const std::uint32_t even = index % 4 == 0 ? block.word[0] : block.word[2],
+                      odd = index % 4 == 1 ? block.word[1] : block.word[3];
+  return index % 2 == 0 ? even : odd;  // chosen, not indexed: an array that is indexed lies in memory on a device
+}
+
 /// Word number `index` of the stream: four consecutive indices share one block.
 GRADUS_HOST_DEVICE inline std::uint32_t philox_word(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
-  const Philox4 four = philox_block(seed, stream, index / 4);
-  const std::uint32_t even = index % 4 == 0 ? four.word[0] : four.word[2],
-                      odd = index % 4 == 1 ? four.word[1] : four.word[3];
-  return index % 2 == 0 ? even : odd;  // chosen, not indexed: an array that is indexed lies in memory on a device
+  return word_of(philox_block(seed, stream, index / 4), index);
 }
 
 /// The threshold below which a word drops its element, for a probability in [0, 1).

@@ -11,14 +11,12 @@ CausalSelfAttention::CausalSelfAttention(std::int64_t width, std::int64_t heads,
       query_(width, width, true, initializer),
       value_(width, width, true, initializer),
       projection_(width, width, true, initializer),
-      residual_dropout_(rates.residual, generator),
       heads_(heads),
       attention_dropout_(rates.attention),
       generator_(&generator) {
   register_module("key", key_);
   register_module("query", query_);
   register_module("value", value_);
-  register_module("resid_drop", residual_dropout_);
   register_module("proj", projection_);
 }
 
@@ -59,34 +57,35 @@ Tensor CausalSelfAttention::forward(const Tensor& x, const AttentionContext& con
   }
   const Tensor mixed = scaled_dot_product_attention(queries, keys, values, options);
   const Tensor merged = reshape(permute(mixed, {0, 2, 1, 3}), {batch, length, width});
-  return run(residual_dropout_, run(projection_, merged));
+  return run(projection_, merged);
 }
 
-FeedForward::FeedForward(std::int64_t width, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator)
-    : expand_(width, 4 * width, true, initializer),
-      contract_(4 * width, width, true, initializer),
-      dropout_(rates.residual, generator) {
+FeedForward::FeedForward(std::int64_t width, nn::Initializer& initializer)
+    : expand_(width, 4 * width, true, initializer), contract_(4 * width, width, true, initializer) {
   register_module("0", expand_);
   register_module("2", contract_);
-  register_module("3", dropout_);
 }
 
-Tensor FeedForward::forward(const Tensor& x) const { return run(dropout_, run(contract_, gelu(run(expand_, x)))); }
+Tensor FeedForward::forward(const Tensor& x) const { return run(contract_, gelu(run(expand_, x))); }
 
-Block::Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator)
+Block::Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer,
+             Generator& generator)
     : norm1_(width, initializer.dtype),
       norm2_(width, initializer.dtype),
       attention_(width, heads, rates, initializer, generator),
-      feed_forward_(width, rates, initializer, generator) {
+      feed_forward_(width, initializer),
+      dropout_(rates.residual, generator) {
   register_module("ln1", norm1_);
   register_module("ln2", norm2_);
   register_module("attn", attention_);
   register_module("mlp", feed_forward_);
+  register_module("drop", dropout_);
 }
 
 Tensor Block::forward(const Tensor& x, const AttentionContext& context) const {
-  const Tensor attended = x + run(attention_, run(norm1_, x), context);
-  return attended + run(feed_forward_, run(norm2_, attended));
+  const Tensor attended = run(attention_, run(norm1_, x), context);
+  const auto [normalised, sum] = run(norm2_, x, attended, dropout_.draw());
+  return run(dropout_, sum, run(feed_forward_, normalised));
 }
 
 }  // namespace gradus::models

@@ -36,24 +36,23 @@ class CausalSelfAttention : public nn::Module {
 
  private:
   nn::Linear key_, query_, value_, projection_;
-  nn::Dropout residual_dropout_;
   std::int64_t heads_;
   double attention_dropout_;
   Generator* generator_;
 };
 
-/// Linear to 4C, GELU, linear back, dropout. Its children are named 0 and 2, as in a PyTorch Sequential.
+/// Linear to 4C, GELU, linear back. Its children are named 0 and 2, as in a PyTorch Sequential.
 class FeedForward : public nn::Module {
  public:
-  FeedForward(std::int64_t width, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator);
+  FeedForward(std::int64_t width, nn::Initializer& initializer);
   Tensor forward(const Tensor& x) const;
 
  private:
   nn::Linear expand_, contract_;
-  nn::Dropout dropout_;
 };
 
-/// x + attention(norm(x)), then x + feed_forward(norm(x)).
+/// x + dropout(attention(norm(x))), then x + dropout(feed_forward(norm(x))). The first sum and the norm after it are
+/// one op, and so are the second sum and its dropout.
 class Block : public nn::Module {
  public:
   Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator);
@@ -63,6 +62,7 @@ class Block : public nn::Module {
   nn::LayerNorm norm1_, norm2_;
   CausalSelfAttention attention_;
   FeedForward feed_forward_;
+  nn::Dropout dropout_;
 };
 
 }  // namespace gradus::models

@@ -14,18 +14,16 @@ using namespace gradus;
 
 namespace {
 
-struct Draw {
-  double probability;
-  std::uint64_t seed, stream;
-};
+using cuda::DropoutMask;
 
+/// With a residual where it is not empty.
 template <class T>
-std::vector<T> dropped_by_cpu(const std::vector<T>& x, const Draw& draw) {
-  std::vector<std::uint32_t> words(x.size() + 32);
-  cpu::random_words(draw.seed, draw.stream, 0, x.size(), words.data());
+std::vector<T> dropped_by_cpu(const std::vector<T>& x, const std::vector<T>& residual, const DropoutMask& mask) {
+  std::vector<std::uint32_t> words(cpu::DropoutMask::room(x.size()));
   std::vector<T> y(x.size());
-  cpu::drop(x.data(), words.data(), x.size(), random::dropout_threshold(draw.probability),
-            Arithmetic<T>(1 / (1 - draw.probability)), y.data());
+  const cpu::DropoutMask of_cpu(mask.probability, mask.seed, mask.stream);
+  if (residual.empty()) of_cpu.drop(x.data(), 0, x.size(), words.data(), y.data());
+  else of_cpu.add(residual.data(), x.data(), 0, x.size(), words.data(), y.data());
   return y;
 }
 
@@ -41,18 +39,22 @@ bool same_elements(const T* found, const std::vector<T>& expected) {
   return true;
 }
 
-/// Both kernels, from and to memory `offset` elements behind an aligned address.
+/// Both kernels, alone and with a residual, from and to memory `offset` elements behind an aligned address.
 template <class T>
-void check_as_on_cpu(const std::vector<T>& x, const Draw& draw, std::size_t offset = 0) {
+void check_as_on_cpu(const std::vector<T>& x, const DropoutMask& mask, std::size_t offset = 0) {
   CAPTURE(x.size());
-  const std::vector<T> expected = dropped_by_cpu(x, draw);
-  std::vector<T> shifted(offset);
-  shifted.insert(shifted.end(), x.begin(), x.end());
-  for (const auto kernel : {cuda::dropout<T>, cuda::dropout_naive<T>}) {
-    Buffer<T> from(shifted), to(shifted);
-    kernel(to.data() + offset, from.data() + offset, x.size(), draw.probability, draw.seed, draw.stream, nullptr,
-           nullptr);
-    CHECK(same_elements(to.values().data() + offset, expected));
+  const auto shifted = [offset](std::vector<T> values) {
+    values.insert(values.begin(), offset, T());
+    return values;
+  };
+  for (const std::vector<T>& residual : {std::vector<T>(), normal_values<T>(x.size(), 9)}) {
+    const std::vector<T> expected = dropped_by_cpu(x, residual, mask);
+    for (const auto kernel : {cuda::dropout<T>, cuda::dropout_naive<T>}) {
+      Buffer<T> from(shifted(x)), direct(shifted(residual)), to(shifted(x));
+      kernel(to.data() + offset, from.data() + offset, residual.empty() ? nullptr : direct.data() + offset, x.size(),
+             mask, nullptr);
+      CHECK(same_elements(to.values().data() + offset, expected));
+    }
   }
 }
 
@@ -82,19 +84,22 @@ TEST_CASE("dropout: more elements than threads of the grid") {
 
 TEST_CASE("dropout: a part of the stream's number from the device") {
   const std::vector<float> x = normal_values<float>(130, 5);
-  const std::vector<float> expected = dropped_by_cpu(x, Draw{0.2, 3, 4});
+  const std::vector<float> expected = dropped_by_cpu(x, {}, {0.2, 3, 4});
   Buffer<std::uint64_t> offset(std::vector<std::uint64_t>{3});
   for (const auto kernel : {cuda::dropout<float>, cuda::dropout_naive<float>}) {
     Buffer<float> values(x);
-    kernel(values.data(), values.data(), x.size(), 0.2, 3, 1, offset.data(), nullptr);
+    kernel(values.data(), values.data(), nullptr, x.size(), {0.2, 3, 1, offset.data()}, nullptr);
     CHECK(are_same(values.values(), expected));
   }
 }
 
-TEST_CASE("dropout: in place") {
-  const std::vector<float> x = normal_values<float>(130, 5);
-  const Draw draw = {0.2, 3, 4};
+TEST_CASE("dropout: in place, of what is dropped and of the residual") {
+  const std::vector<float> x = normal_values<float>(130, 5), residual = normal_values<float>(130, 6);
+  const DropoutMask mask = {0.2, 3, 4};
   Buffer<float> values(x);
-  cuda::dropout(values.data(), values.data(), x.size(), draw.probability, draw.seed, draw.stream, nullptr, nullptr);
-  CHECK(are_same(values.values(), dropped_by_cpu(x, draw)));
+  cuda::dropout<float>(values.data(), values.data(), nullptr, x.size(), mask, nullptr);
+  CHECK(are_same(values.values(), dropped_by_cpu(x, {}, mask)));
+  Buffer<float> update(x), sums(residual);
+  cuda::dropout<float>(sums.data(), update.data(), sums.data(), x.size(), mask, nullptr);
+  CHECK(are_same(sums.values(), dropped_by_cpu(x, residual, mask)));
 }

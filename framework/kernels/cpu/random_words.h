@@ -58,13 +58,57 @@ inline void random_words(std::uint64_t seed, std::uint64_t stream, std::uint64_t
 #endif
 }
 
-/// to[i] = from[i] * keep_scale, or 0 where word i is below the threshold.
-template <class T>
-void drop(const T* from, const std::uint32_t* words, std::int64_t count, std::uint32_t threshold,
-          Arithmetic<T> keep_scale, T* to) {
+/// Which elements a call of dropout keeps, and what it does to elements number `first` to `first` + `count` - 1.
+/// `words` is the caller's room for room(count) words.
+class DropoutMask {
+ public:
+  DropoutMask(double probability, std::uint64_t seed, std::uint64_t stream)
+      : seed_(seed),
+        stream_(stream),
+        threshold_(random::dropout_threshold(probability)),
+        keep_scale_(1 / (1 - probability)) {}
+
+  static constexpr std::int64_t room(std::int64_t count) { return count + 3 + 32; }
+
+  /// to[i] = from[i] / (1 - probability), or times 0.
+  template <class From, class To>
+  void drop(const From* from, std::int64_t first, std::int64_t count, std::uint32_t* words, To* to) const {
+    using A = Arithmetic<From>;
+    const std::uint32_t* word = draw(first, count, words);
+    const std::uint32_t threshold = threshold_;
+    const A scale(keep_scale_);
 #pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i)
-    to[i] = T(Arithmetic<T>(from[i]) * (words[i] < threshold ? Arithmetic<T>(0) : keep_scale));
-}
+    for (std::int64_t i = 0; i < count; ++i) to[i] = To(A(from[i]) * (word[i] < threshold ? A(0) : scale));
+  }
+
+  /// to[i] = residual[i] + update[i] / (1 - probability), or plus update[i] times 0.
+  template <class From, class To>
+  void add(const From* residual, const From* update, std::int64_t first, std::int64_t count, std::uint32_t* words,
+           To* to) const {
+    using A = Arithmetic<From>;
+    if (threshold_ == 0) {
+#pragma omp simd
+      for (std::int64_t i = 0; i < count; ++i) to[i] = To(A(residual[i]) + A(update[i]));
+      return;
+    }
+    const std::uint32_t* word = draw(first, count, words);
+    const std::uint32_t threshold = threshold_;
+    const A scale(keep_scale_);
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i)
+      to[i] = To(A(residual[i]) + A(update[i]) * (word[i] < threshold ? A(0) : scale));
+  }
+
+ private:
+  const std::uint32_t* draw(std::int64_t first, std::int64_t count, std::uint32_t* words) const {
+    const std::int64_t before = first % 4;
+    random_words(seed_, stream_, first - before, before + count, words);
+    return words + before;
+  }
+
+  std::uint64_t seed_, stream_;
+  std::uint32_t threshold_;
+  double keep_scale_;
+};
 
 }  // namespace gradus::cpu

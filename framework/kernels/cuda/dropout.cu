@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "framework/base/bfloat16.h"
-#include "framework/kernels/cuda/kernel.h"
-#include "framework/random/philox.h"
+#include "framework/kernels/cuda/element_mask.h"
+#include "framework/kernels/cuda/pack.h"
 
 namespace gradus::cuda {
 namespace {
@@ -12,117 +12,87 @@ namespace {
 constexpr int threads = 256;
 constexpr std::int64_t most_blocks = 2048;  // fills the largest devices; the rest is done in strides of the grid
 
-/// A call's random words, and what they do to an element.
-template <class A>
-struct Mask {
-  std::uint64_t seed, first_stream;
-  const std::uint64_t* stream_offset;
-  std::uint32_t threshold;
-  A keep_scale;
+template <bool adds, class T, class A = Arithmetic<T>>
+__device__ __forceinline__ T masked(T x, T residual, A factor) {
+  return adds ? T(A(residual) + A(x) * factor) : T(A(x) * factor);
+}
 
-  __device__ __forceinline__ std::uint64_t stream() const {
-    return stream_offset ? first_stream + *stream_offset : first_stream;
-  }
-
-  template <class T>
-  __device__ __forceinline__ T apply(T x, std::uint32_t word) const {
-    return T(A(x) * (random::below(word, threshold) ? A(0) : keep_scale));
-  }
-};
-
-template <class T>
-__global__ void __launch_bounds__(threads) naive_kernel(T* y, const T* x, std::int64_t n, Mask<Arithmetic<T>> mask) {
+template <bool adds, class T>
+__global__ void __launch_bounds__(threads)
+    naive_kernel(T* y, const T* x, const T* residual, std::int64_t n, ElementMask<Arithmetic<T>> mask) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n) y[i] = mask.apply(x[i], random::philox_word(mask.seed, mask.stream(), i));
+  if (i >= n) return;
+  y[i] = masked<adds>(x[i], adds ? residual[i] : T(), mask.factor(random::philox_word(mask.seed, mask.stream(), i)));
 }
 
-/// Four neighbours, for which one Philox block has the words, as they lie in memory.
-template <class T>
-struct alignas(4 * sizeof(T) < 16 ? 4 * sizeof(T) : 16) Four {
-  T x[4];
-};
-struct alignas(8) FourHalves {
-  std::uint16_t x[4];
-};
-
-template <class T>
-__device__ __forceinline__ void drop_four(T* y, const T* x, const random::Philox4& words,
-                                          const Mask<Arithmetic<T>>& mask) {
-  Four<T> four = *reinterpret_cast<const Four<T>*>(x);
+/// Packs of `count` neighbours, 4 at most, for which one Philox block has the words.
+template <bool adds, int count, class T>
+__device__ __forceinline__ void drop_neighbours(T* y, const T* x, const T* residual, const random::Philox4& words,
+                                                int first_word, const ElementMask<Arithmetic<T>>& mask) {
+  Pack<T, count> pack = load_pack<count>(x), direct = {};
+  if constexpr (adds) direct = load_pack<count>(residual);
 #pragma unroll
-  for (int lane = 0; lane < 4; ++lane) four.x[lane] = mask.apply(four.x[lane], words.word[lane]);
-  *reinterpret_cast<Four<T>*>(y) = four;
-}
-__device__ __forceinline__ void drop_four(bfloat16* y, const bfloat16* x, const random::Philox4& words,
-                                          const Mask<float>& mask) {
-  FourHalves four = *reinterpret_cast<const FourHalves*>(x);
-#pragma unroll
-  for (int lane = 0; lane < 4; ++lane) {
-    bfloat16 element;
-    element.bits = four.x[lane];
-    four.x[lane] = mask.apply(element, words.word[lane]).bits;
-  }
-  *reinterpret_cast<FourHalves*>(y) = four;
+  for (int i = 0; i < count; ++i) pack[i] = masked<adds>(pack[i], direct[i], mask.factor(words.word[first_word + i]));
+  store_pack(y, pack);
 }
 
-/// A Philox block by each thread. `aligned`: x and y can be read and written in fours.
-template <class T, bool aligned>
-__global__ void __launch_bounds__(threads) blocks_kernel(T* y, const T* x, std::int64_t n, Mask<Arithmetic<T>> mask) {
+/// A Philox block by each thread. `aligned`: all can be read and written in packs.
+template <bool adds, bool aligned, class T>
+__global__ void __launch_bounds__(threads)
+    blocks_kernel(T* y, const T* x, const T* residual, std::int64_t n, ElementMask<Arithmetic<T>> mask) {
+  constexpr int count = widest_pack<T> < 4 ? widest_pack<T> : 4;
   const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x;
   const std::uint64_t stream = mask.stream();
   for (std::int64_t four = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; 4 * four < n; four += stride) {
     const random::Philox4 words = random::philox_block(mask.seed, stream, four);
-    if (aligned && 4 * four + 4 <= n) {
-      drop_four(y + 4 * four, x + 4 * four, words, mask);
+    const std::int64_t first = 4 * four;
+    if (aligned && first + 4 <= n) {
+#pragma unroll
+      for (int lane = 0; lane < 4; lane += count) {
+        drop_neighbours<adds, count>(y + first + lane, x + first + lane, residual + (adds ? first + lane : 0), words,
+                                     lane, mask);
+      }
     } else {
 #pragma unroll
       for (int lane = 0; lane < 4; ++lane) {
-        const std::int64_t i = 4 * four + lane;
-        if (i < n) y[i] = mask.apply(x[i], words.word[lane]);
+        const std::int64_t i = first + lane;
+        if (i < n) y[i] = masked<adds>(x[i], adds ? residual[i] : T(), mask.factor(words.word[lane]));
       }
     }
   }
 }
 
-template <class A>
-Mask<A> mask_of(double probability, std::uint64_t seed, std::uint64_t stream, const std::uint64_t* stream_offset) {
-  return {seed, stream, stream_offset, random::dropout_threshold(probability), A(1 / (1 - probability))};
-}
-
-template <class T>
-bool in_fours(const T* address) {
-  return reinterpret_cast<std::uintptr_t>(address) % alignof(Four<T>) == 0;
-}
-
 }  // namespace
 
 template <class T>
-void dropout(T* y, const T* x, std::int64_t n, double probability, std::uint64_t seed, std::uint64_t stream,
-             const std::uint64_t* stream_offset, Stream queue) {
+void dropout(T* y, const T* x, const T* residual, std::int64_t n, const DropoutMask& mask, Stream queue) {
   if (n == 0) return;
-  const auto mask = mask_of<Arithmetic<T>>(probability, seed, stream, stream_offset);
   const LaunchShape shape = {
       .blocks = std::min(blocks_for(blocks_for(n, 4), threads), most_blocks), .threads = threads, .stream = queue};
-  if (in_fours(x) && in_fours(y)) {
-    launch<blocks_kernel<T, true>>(shape, y, x, n, mask);
+  constexpr std::size_t pack_bytes = std::min<std::size_t>(4 * sizeof(T), 16);
+  const bool aligned = is_aligned(x, pack_bytes) && is_aligned(y, pack_bytes) && is_aligned(residual, pack_bytes);
+  const ElementMask<Arithmetic<T>> element_mask(mask);
+  if (residual) {
+    aligned ? launch<blocks_kernel<true, true, T>>(shape, y, x, residual, n, element_mask)
+            : launch<blocks_kernel<true, false, T>>(shape, y, x, residual, n, element_mask);
   } else {
-    launch<blocks_kernel<T, false>>(shape, y, x, n, mask);
+    aligned ? launch<blocks_kernel<false, true, T>>(shape, y, x, residual, n, element_mask)
+            : launch<blocks_kernel<false, false, T>>(shape, y, x, residual, n, element_mask);
   }
 }
 
 template <class T>
-void dropout_naive(T* y, const T* x, std::int64_t n, double probability, std::uint64_t seed, std::uint64_t stream,
-                   const std::uint64_t* stream_offset, Stream queue) {
+void dropout_naive(T* y, const T* x, const T* residual, std::int64_t n, const DropoutMask& mask, Stream queue) {
   if (n == 0) return;
-  launch<naive_kernel<T>>({.blocks = blocks_for(n, threads), .threads = threads, .stream = queue}, y, x, n,
-                          mask_of<Arithmetic<T>>(probability, seed, stream, stream_offset));
+  const LaunchShape shape = {.blocks = blocks_for(n, threads), .threads = threads, .stream = queue};
+  const ElementMask<Arithmetic<T>> element_mask(mask);
+  residual ? launch<naive_kernel<true, T>>(shape, y, x, residual, n, element_mask)
+           : launch<naive_kernel<false, T>>(shape, y, x, residual, n, element_mask);
 }
 
-#define GRADUS_INSTANTIATE(T)                                                                                         \
-  template void dropout(T*, const T*, std::int64_t, double, std::uint64_t, std::uint64_t, const std::uint64_t*,       \
-                        Stream);                                                                                      \
-  template void dropout_naive(T*, const T*, std::int64_t, double, std::uint64_t, std::uint64_t, const std::uint64_t*, \
-                              Stream);
+#define GRADUS_INSTANTIATE(T)                                                              \
+  template void dropout(T*, const T*, const T*, std::int64_t, const DropoutMask&, Stream); \
+  template void dropout_naive(T*, const T*, const T*, std::int64_t, const DropoutMask&, Stream);
 GRADUS_INSTANTIATE(double)
 GRADUS_INSTANTIATE(float)
 GRADUS_INSTANTIATE(bfloat16)

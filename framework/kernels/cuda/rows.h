@@ -106,6 +106,24 @@ struct WarpRows {
     int n_;
     Arithmetic<T> values_[elements] = {};
   };
+
+  /// value_at(slot) of this thread's elements, computed once.
+  template <class A>
+  class Values {
+   public:
+    template <class Row, class ValueAt>
+    __device__ __forceinline__ Values(const Row& row, ValueAt&& value_at) {
+      row.for_each([&](int slot) { values_[slot] = value_at(slot); });
+    }
+    __device__ __forceinline__ A operator[](int slot) const { return values_[slot]; }
+
+   private:
+    A values_[elements] = {};
+  };
+  template <class A, class Row, class ValueAt>
+  __device__ __forceinline__ static Values<A> values(const Row& row, ValueAt&& value_at) {
+    return {row, value_at};
+  }
 };
 
 struct BlockRows {
@@ -144,6 +162,21 @@ struct BlockRows {
     const T* row_;
     std::int64_t n_;
   };
+
+  /// value_at(slot) of this thread's elements, computed whenever it is read.
+  template <class A, class ValueAt>
+  class Values {
+   public:
+    __device__ __forceinline__ explicit Values(const ValueAt& value_at) : value_at_(value_at) {}
+    __device__ __forceinline__ A operator[](std::int64_t slot) const { return value_at_(slot); }
+
+   private:
+    const ValueAt& value_at_;
+  };
+  template <class A, class Row, class ValueAt>
+  __device__ __forceinline__ static Values<A, ValueAt> values(const Row&, const ValueAt& value_at) {
+    return Values<A, ValueAt>(value_at);
+  }
 };
 
 /// Calls launcher.template operator()<Rows>() with the rows that suit a length of n, of which a lane may have

@@ -1,7 +1,6 @@
-// CUDA kernels of attention and dropout.
+// CUDA kernels of attention.
 #include "framework/kernels/cuda/attention.h"
 
-#include "framework/kernels/cuda/dropout.h"
 #include "framework/ops/attention_layout.h"
 #include "framework/ops/cuda/families.h"
 #include "framework/ops/cuda/launching.h"
@@ -58,25 +57,10 @@ void attend_backward(BackwardCall& call) {
   if (call.needs(2)) call.set_gradient(2, dv);
 }
 
-Tensor dropped(const Tensor& x, const Attributes& attributes) {
-  const Tensor packed = elements::contiguous(x), out = Tensor::empty(x.shape(), x.dtype(), x.device());
-  visit_floating_dtype(x.dtype(), [&]<class T>() {
-    dropout<T>(out.device_data<T>(), packed.device_data<T>(), x.numel(), attributes.number("probability"),
-               static_cast<std::uint64_t>(attributes.integer("seed")),
-               static_cast<std::uint64_t>(attributes.integer("stream")), stream_offset(), compute_stream());
-  });
-  return out;
-}
-
 }  // namespace
 
 void install_attention() {
   install_kernels(Device::Kind::cuda, attention_op(), {.forward = attend, .backward = attend_backward, .bf16 = true});
-  install_kernels(
-      Device::Kind::cuda, dropout_op(),
-      {.forward = [](ForwardCall& call) { call.set_output(0, dropped(call.input(0), call.attributes())); },
-       .backward = [](BackwardCall& call) { call.set_gradient(0, dropped(call.cotangent(), call.attributes())); },
-       .bf16 = true});
 }
 
 }  // namespace gradus::cuda

@@ -8,6 +8,7 @@ void install_cuda() {
   cuda::install_memory();
   cuda::install_elements();
   cuda::install_attention();
+  cuda::install_dropout();
   cuda::install_elementwise();
   cuda::install_indexing();
   cuda::install_optimizer();

@@ -6,6 +6,7 @@
 namespace gradus::cuda {
 
 void install_attention();
+void install_dropout();
 void install_elements();
 void install_elementwise();
 void install_indexing();
