@@ -10,12 +10,12 @@ constexpr const char* format = "gradus-model-1";
 
 }  // namespace
 
-void save_model(const std::string& path, const Gpt& model, const std::string& variant, const data::Vocabulary& vocabulary,
+void save_model(const std::string& path, const Gpt& model, const data::Vocabulary& vocabulary,
                 const std::map<std::string, std::string>& notes) {
   io::SafetensorsFile file;
   file.metadata = notes;
   file.metadata["format"] = format;
-  file.metadata["variant"] = variant;
+  file.metadata["variant"] = to_string(model.config().variant);
   file.metadata["config"] = nlohmann::json(model.config()).dump();
   file.metadata["vocabulary"] = data::encode_utf8(vocabulary.characters());
   file.tensors = model.named_parameters();
@@ -27,7 +27,7 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
   if (file.require("format", path) != format) {
     fail<DataError>("{}: not a model file of this program (its format is '{}')", path, file.metadata.at("format"));
   }
-  if (file.require("variant", path) != variant) {
+  if (!variant.empty() && file.require("variant", path) != variant) {
     fail<DataError>("{}: holds a model of the variant '{}', not '{}'", path, file.metadata.at("variant"), variant);
   }
   GptConfig config;

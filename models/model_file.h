@@ -18,11 +18,11 @@ struct LoadedModel {
 };
 
 /// Written atomically. `notes` are further metadata (how it was trained).
-void save_model(const std::string& path, const Gpt& model, const std::string& variant, const data::Vocabulary& vocabulary,
+void save_model(const std::string& path, const Gpt& model, const data::Vocabulary& vocabulary,
                 const std::map<std::string, std::string>& notes = {});
 
-/// Throws DataError where the file is not a model of `variant`, is damaged, or its weights do not fit its configuration.
-/// `seed` starts the dropout streams of further training.
+/// Throws DataError where the file is no model, or not one of `variant` (empty: of any), is damaged, or its weights do
+/// not fit its configuration. `seed` starts the dropout streams of further training.
 LoadedModel load_model(const std::string& path, const std::string& variant, std::uint64_t seed, DType dtype = DType::f32);
 
 }  // namespace gradus::models

@@ -58,12 +58,13 @@ TEST_CASE("missing and contradictory arguments") {
 TEST_CASE("values that cannot be used") {
   check_refusals({
       {"pretrain vanila corpus.txt --writing_params_path new", 2, "unknown variant 'vanila' (did you mean vanilla?)"},
-      {"pretrain perceiver corpus.txt --writing_params_path new", 2,
-       "'perceiver' is not part of this version; it has: vanilla"},
-      {"finetune synthesizer corpus.txt --writing_params_path new --finetune_corpus_path train.tsv", 2,
-       "'synthesizer' is not part of this version"},
-      {"evaluate rope corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new", 2,
-       "'rope' is not part of this version"},
+      {"pretrain perceiver corpus.txt --writing_params_path new --bottleneck_dim 129", 2,
+       "bottleneck_dim must be between 1 and block_size 128, not 129"},
+      {"pretrain synthesizer corpus.txt --writing_params_path new --micro_batches 2", 2,
+       "a batch of synthesizer is rows of one length, which stay whole: --micro_batches must be 1, not 2"},
+      {"evaluate ropes corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new", 2,
+       "unknown variant 'ropes' (did you mean rope?); it must be one of vanilla, rope, synthesizer, perceiver, "
+       "perceiver-ar"},
       {pretrain + " --max_epochs -1", 2, "--max_epochs must not be negative, not -1"},
       {pretrain + " --micro_batches 0", 2, "--micro_batches must be at least 1, not 0"},
       {pretrain + " --batch_size -4", 2, "--batch_size must not be negative, not -4"},
@@ -79,7 +80,7 @@ TEST_CASE("values that cannot be used") {
       {pretrain + " --threads -2", 2, "--threads must be between 1 and 1024, or 0 for all, not -2"},
       {pretrain + " --threads 1000000", 2, "--threads must be between 1 and 1024"},
       {pretrain + " --max_epochs 99999999999999999999", 2, "--max_epochs: '99999999999999999999' is too large"},
-      {pretrain + " --bottleneck_dim 64", 2, "--bottleneck_dim belongs to the perceiver"},
+      {pretrain + " --bottleneck_dim 64", 2, "--bottleneck_dim belongs to the perceivers; the variant is vanilla"},
       {"evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new --show_errors "
        "-3",
        2, "--show_errors must not be negative"},

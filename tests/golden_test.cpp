@@ -143,6 +143,27 @@ TEST_CASE("a GPT with given weights: logits, loss and every gradient in f64") {
   }
 }
 
+TEST_CASE("the other variants with given weights: logits, loss and every gradient in f64") {
+  const io::SafetensorsFile file = golden("variants.safetensors");
+  const nlohmann::json configs = about(file).at("configs");
+  CHECK(configs.size() == 4);
+  for (const auto& [variant, config] : configs.items()) {
+    CAPTURE(variant);
+    models::Gpt model(config.get<models::GptConfig>(), 1, DType::f64);
+    const std::string prefix = variant + ".";
+    nn::load_parameters(model, with_prefix(file, prefix + "weight."), "variants.safetensors");
+    const Tensor logits = model.forward(file.find(prefix + "ids"));
+    CHECK(distance(logits, file.find(prefix + "logits")) <= 1e-12 * largest(logits));
+    const Tensor loss = loss_of(logits, file.find(prefix + "targets"));
+    CHECK(std::fabs(loss.item() - file.find(prefix + "loss").item()) <= 1e-12 * loss.item());
+    backward(loss);
+    for (const auto& [name, parameter] : model.named_parameters()) {
+      const Tensor expected = file.find(prefix + "gradient." + name);
+      CHECK_MESSAGE(distance(parameter.gradient(), expected) <= 1e-12 * std::max(largest(expected), 1e-3), name);
+    }
+  }
+}
+
 TEST_CASE("ten steps of AdamW with clipping: losses, norms and final weights in f32") {
   const io::SafetensorsFile file = golden("training.safetensors");
   models::Gpt model(about(file).at("config").get<models::GptConfig>(), 1);

@@ -391,7 +391,7 @@ TEST_CASE("a model file brings back the same bits, and wrong files are refused")
   const std::string path = folder / "model.params";
   const data::Vocabulary vocabulary = data::Vocabulary::from_text(U"abcdefghi", "test");
   const Gpt model(tiny(), 4);
-  models::save_model(path, model, "vanilla", vocabulary, {{"function", "test"}});
+  models::save_model(path, model, vocabulary, {{"function", "test"}});
   const models::LoadedModel loaded = models::load_model(path, "vanilla", 9);
   CHECK(loaded.vocabulary == vocabulary);
   CHECK(loaded.metadata.at("function") == "test");

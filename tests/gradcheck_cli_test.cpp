@@ -9,9 +9,10 @@ TEST_CASE("gradcheck: contradictions and values that cannot be used") {
       {"gradcheck --op add --all", 2, "exactly one of --op NAME, --all"},
       {"gradcheck --all --zoo", 2, "exactly one of --op NAME, --all"},
       {"gradcheck --op layernorm", 2, "there is no op 'layernorm' (did you mean layer_norm?)"},
-      {"gradcheck --model bert", 2, "--model bert: this version has: gpt"},
+      {"gradcheck --model bert", 2,
+       "unknown variant 'bert'; it must be one of vanilla, rope, synthesizer, perceiver, perceiver-ar"},
       {"gradcheck --op add --tiny", 2, "--tiny goes with --model"},
-      {"gradcheck --model gpt --device cpu", 2, "--device goes with a built-in --op or --all"},
+      {"gradcheck --model vanilla --device cpu", 2, "--device goes with a built-in --op or --all"},
       {"gradcheck --op add --timeout 3", 2, "--timeout goes with --lib"},
       {"gradcheck --all --sample rows", 2, "--sample goes with a built-in --op"},
       {"gradcheck --op sum --sample nowhere", 2, "[sum] there is no sample 'nowhere'; it has: all, "},
@@ -64,7 +65,7 @@ TEST_CASE("gradcheck: inputs of the user's own, draws, a model, and reports for 
   CHECK(has(run("--op embedding --input ids=i64[4]:uniform(0,2) --input weight=f64[3,2] --order 1"), "agree"));
   CHECK(has(run("--op layer_norm --repeat 4 --seed 9 --json sweep.json"), "4 draws, "));
   CHECK(nlohmann::json::parse(io::read_file(folder / "sweep.json")).at("ops").at(0).at("agree") == 8);
-  CHECK(has(run("--model gpt --tiny --mode fast --junit model.xml"), "gpt (tiny): agree, 37 parameters"));
+  CHECK(has(run("--model vanilla --tiny --mode fast --junit model.xml"), "vanilla (tiny): agree, 37 parameters"));
   CHECK(has(io::read_file(folder / "model.xml"), "<testsuite name=\"gradus.gradcheck\" tests=\"1\" failures=\"0\""));
   const nlohmann::json json = nlohmann::json::parse(run("--op sum --sample rows --json -"));
   CHECK(json.at("schema") == "gradus.gradcheck");

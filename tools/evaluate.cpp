@@ -20,7 +20,7 @@ struct EvaluateOptions {
 
 void evaluate(const EvaluateOptions& options) {
   const Compute compute = options.common.apply();
-  require_known_variant(options.variant);
+  parse_variant(options.variant);
   if (options.reading_params_path.empty()) fail<UsageError>("--reading_params_path is needed: the model to evaluate");
   if (options.eval_corpus_path.empty()) fail<UsageError>("--eval_corpus_path is needed: the questions");
   if (options.outputs_path.empty()) fail<UsageError>("--outputs_path is needed: the predictions go there");
@@ -69,7 +69,8 @@ void evaluate(const EvaluateOptions& options) {
 void add_evaluate(CLI::App& program) {
   auto options = std::make_shared<EvaluateOptions>();
   CLI::App* command = program.add_subcommand("evaluate", "Answer questions with a finetuned model and score the answers");
-  command->add_option("VARIANT", options->variant, "Model: vanilla")->required();
+  command->add_option("VARIANT", options->variant, "Model: vanilla, rope, synthesizer, perceiver or perceiver-ar")
+      ->required();
   command->add_option("CORPUS", options->corpus, "Pretraining corpus; only checked against the model, may be left out");
   command->add_option("--reading_params_path", options->reading_params_path, "The model")->type_name("FILE");
   command->add_option("--eval_corpus_path", options->eval_corpus_path, "Questions, with or without places")->type_name("FILE");

@@ -165,7 +165,9 @@ void add_gradcheck(CLI::App& program) {
       ->add_flag("--all", request->all,
                  "Every built-in op: against its definition, on strange layouts, on 1 and N threads, and its gradient")
       ->group("What to check");
-  command->add_option("--model", request->model, "A whole model, a row for each parameter: gpt")
+  command
+      ->add_option("--model", request->model,
+                   "A whole model, a row for each parameter: vanilla, rope, synthesizer, perceiver or perceiver-ar")
       ->type_name("NAME")
       ->group("What to check");
   command->add_flag("--tiny", request->tiny, "The model at a small size, every element")->group("What to check");
@@ -233,7 +235,7 @@ void add_gradcheck(CLI::App& program) {
                "  gradus gradcheck --op layer_norm\n"
                "  gradus gradcheck --op matmul --input 'a=f64[3,4]' --input 'b=f64[4,2]:uniform(-1,1)' --explain\n"
                "  gradus gradcheck --all --seed 7 --junit results.xml\n"
-               "  gradus gradcheck --model gpt --tiny\n"
+               "  gradus gradcheck --model vanilla --tiny\n"
                "  gradus gradcheck --new my_op");
   command->callback([request, command] { run_gradcheck(*request, *command); });
 }

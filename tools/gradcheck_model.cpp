@@ -26,10 +26,17 @@ void check_model(const GradcheckRequest& request, GradcheckSession& session) {
   const std::string& name = request.model;
   const bool tiny = request.tiny;
   const std::uint64_t seed = request.seed;
-  if (name != "gpt") fail<UsageError>("--model {}: this version has: gpt", name);
-  models::GptConfig config{.dropout = {0, 0, 0}};
-  if (tiny)
-    config = {.vocabulary_size = 11, .block_size = 8, .layers = 2, .heads = 2, .width = 8, .dropout = {0, 0, 0}};
+  models::GptConfig config{.variant = parse_variant(name), .dropout = {0, 0, 0}};
+  if (tiny) {
+    config = {.variant = config.variant,
+              .vocabulary_size = 11,
+              .block_size = 8,
+              .heads = 2,
+              .width = 8,
+              .dropout = {0, 0, 0}};
+    config.layers = config.is_perceiver() ? 3 : 2;  // one down, one between, one up
+  }
+  if (config.is_perceiver()) config.latents = tiny ? 4 : 64;
   models::Gpt model(config, seed, DType::f64);
   const std::int64_t rows = 2, length = 6;
   Generator generator(seed, 77);

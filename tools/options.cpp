@@ -1,5 +1,8 @@
 #include "tools/options.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -163,12 +166,13 @@ void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<Na
 
 void add_examples(CLI::App& command, const std::string& examples) { command.footer("Examples:\n" + examples); }
 
-void require_known_variant(const std::string& variant) {
-  if (variant == "vanilla") return;
-  if (variant == "perceiver" || variant == "synthesizer" || variant == "rope") {
-    fail<UsageError>("the variant '{}' is not part of this version; it has: vanilla", variant);
+models::Variant parse_variant(const std::string& name) {
+  const std::vector<std::string>& names = models::variant_names();
+  if (std::ranges::find(names, name) == names.end()) {
+    fail<UsageError>("unknown variant '{}'{}; it must be one of {}", name, did_you_mean(name, names),
+                     fmt::join(names, ", "));
   }
-  fail<UsageError>("unknown variant '{}'{}; it must be vanilla", variant, did_you_mean(variant, {"vanilla"}));
+  return models::variant_from_string(name);
 }
 
 }  // namespace gradus::tools

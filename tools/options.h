@@ -10,6 +10,7 @@
 #include "framework/base/dtype.h"
 #include "framework/tensor/device.h"
 #include "framework/train/progress.h"
+#include "models/gpt/gpt.h"
 
 namespace gradus::tools {
 
@@ -67,7 +68,7 @@ void add_eager(CLI::App& command, bool& eager);
 /// Adds `Examples:` to a command's help.
 void add_examples(CLI::App& command, const std::string& examples);
 
-/// Refuses every variant but vanilla, with a sentence.
-void require_known_variant(const std::string& variant);
+/// Throws UsageError, with the nearest name, for what is no variant.
+models::Variant parse_variant(const std::string& name);
 
 }  // namespace gradus::tools

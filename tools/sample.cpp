@@ -45,7 +45,7 @@ void sample(SampleOptions& options) {
   if (options.top_k < 0 || options.max_new < 0 || options.num_samples < 1) fail<UsageError>("--top_k, --max_new and --num_samples must not be negative");
   if (options.prompt == "-") options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   require_distinct({{"MODEL", options.model}}, {{"--json", options.common.json}});
-  models::LoadedModel loaded = models::load_model(options.model, "vanilla", options.common.seed, compute.dtype);
+  models::LoadedModel loaded = models::load_model(options.model, "", options.common.seed, compute.dtype);
   loaded.model->to(compute.device);
   const std::vector<std::int64_t> prompt = loaded.vocabulary.encode(data::decode_utf8(options.prompt, "--prompt"), "--prompt");
   if (prompt.empty()) fail<UsageError>("--prompt must not be empty: the model continues it");
@@ -57,7 +57,7 @@ void sample(SampleOptions& options) {
     std::vector<std::int64_t> ids = prompt;
     std::cout << options.prompt;
     for (std::int64_t step = 0; step < options.max_new; ++step) {
-      const std::int64_t context = std::min<std::int64_t>(ids.size(), loaded.model->config().block_size);
+      const std::int64_t context = std::min<std::int64_t>(ids.size(), loaded.model->longest());
       const Tensor seen = from_values({1, context}, std::vector<std::int64_t>(ids.end() - context, ids.end()));
       const Tensor logits = loaded.model->forward(on_device(seen, compute.device));
       ids.push_back(draw(slice(logits, 1, context - 1, context).to_vector<double>(), options, random));

@@ -13,7 +13,8 @@
 namespace gradus::tools {
 
 void add_training_options(CLI::App& command, TrainingRunOptions& options) {
-  command.add_option("VARIANT", options.variant, "Model: vanilla")->required();
+  command.add_option("VARIANT", options.variant, "Model: vanilla, rope, synthesizer, perceiver or perceiver-ar")
+      ->required();
   command.add_option("CORPUS", options.corpus, "Pretraining corpus, one document a line; it defines the vocabulary")->required();
   command.add_option("--writing_params_path", options.writing_params_path, "Where the trained model goes")->type_name("FILE");
   command.add_option("--reading_params_path", options.reading_params_path, "Model to start from")->type_name("FILE");
@@ -39,7 +40,7 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--heads", options.heads, "Attention heads");
   add_integer(command, "--width", options.width, "Features");
   add_integer(command, "--bottleneck_dim", options.bottleneck_dim,
-              "Of the perceiver, which is not part of this version");
+              "Latents of a perceiver; 0 for the assignment's flag default, 32 (its scripts pass 64)");
   command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
   command.add_option("--metrics", options.metrics, "Write one JSON object a step to FILE")->type_name("FILE");
   command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
@@ -58,6 +59,7 @@ void require_same_model(const CLI::App& command, const TrainingRunOptions& optio
   require_same("--layers", options.layers, model.layers);
   require_same("--heads", options.heads, model.heads);
   require_same("--width", options.width, model.width);
+  require_same("--bottleneck_dim", options.bottleneck_dim, model.latents);
   require_same("--dropout", options.dropout, model.dropout.residual);
 }
 
@@ -70,9 +72,10 @@ std::string checkpoint_path(const TrainingRunOptions& options) {
 }  // namespace
 
 void check_training_options(const TrainingRunOptions& options) {
-  require_known_variant(options.variant);
-  if (options.bottleneck_dim != 0)
-    fail<UsageError>("--bottleneck_dim belongs to the perceiver, which is not part of this version");
+  const models::Variant variant = parse_variant(options.variant);
+  const bool is_perceiver = variant == models::Variant::perceiver || variant == models::Variant::perceiver_ar;
+  if (options.bottleneck_dim != 0 && !is_perceiver)
+    fail<UsageError>("--bottleneck_dim belongs to the perceivers; the variant is {}", options.variant);
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
   if (options.max_epochs < 0) fail<UsageError>("--max_epochs must not be negative, not {}", options.max_epochs);
   if (options.micro_batches < 1) fail<UsageError>("--micro_batches must be at least 1, not {}", options.micro_batches);
@@ -98,12 +101,23 @@ void check_training_options(const TrainingRunOptions& options) {
                     {"--checkpoint", checkpoint_path(options)},
                     {"--metrics", options.metrics},
                     {"--json", options.common.json}});
-  model_config(options, 256).validate();
+  const models::GptConfig config = model_config(options, 256);
+  config.validate();
+  if (options.micro_batches > 1 && !config.takes_lengths())
+    fail<UsageError>("a batch of {} is rows of one length, which stay whole: --micro_batches must be 1, not {}",
+                     options.variant, options.micro_batches);
 }
 
 models::GptConfig model_config(const TrainingRunOptions& options, std::int64_t vocabulary_size) {
-  return {.vocabulary_size = vocabulary_size, .block_size = options.block_size, .layers = options.layers, .heads = options.heads,
-          .width = options.width, .dropout = {options.dropout, options.dropout, options.dropout}};
+  models::GptConfig config{.variant = parse_variant(options.variant),
+                           .vocabulary_size = vocabulary_size,
+                           .block_size = options.block_size,
+                           .layers = options.layers,
+                           .heads = options.heads,
+                           .width = options.width,
+                           .dropout = {options.dropout, options.dropout, options.dropout}};
+  if (config.is_perceiver()) config.latents = options.bottleneck_dim > 0 ? options.bottleneck_dim : 32;
+  return config;
 }
 
 Tensor prediction_loss(const Tensor& logits, const Tensor& targets) {
@@ -144,6 +158,8 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& reci
       {"--width", model.width},
       {"--dropout", model.dropout.residual}};
   if (options.padded) settings["--padded"] = true;
+  if (model.variant != models::Variant::vanilla) settings["VARIANT"] = options.variant;
+  if (model.is_perceiver()) settings["--bottleneck_dim"] = model.latents;
   return settings;
 }
 
@@ -199,7 +215,7 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
   optim::AdamW optimizer(model.named_parameters(), {.rule = optim::decay_rule_from_string(options.decay)});
   const data::PaddedSource padded(source);
   const train::TrainingResult result = train::train(
-      model, model.generator(), optimizer, options.padded ? padded : source,
+      model, model.generator(), optimizer, options.padded || !model.config().takes_lengths() ? padded : source,
       [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);
   const nlohmann::ordered_json summary = {{"function", recipe.function}, {"steps", result.steps},
                                           {"tokens", result.tokens},     {"last_loss", result.last_loss},
@@ -208,7 +224,7 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
     write_json(options.common.json, summary);
     throw ExitWith{128 + result.signal};
   }
-  models::save_model(options.writing_params_path, model, options.variant, vocabulary,
+  models::save_model(options.writing_params_path, model, vocabulary,
                      {{"function", recipe.function},
                       {"seed", std::to_string(options.common.seed)},
                       {"steps", std::to_string(result.steps)},

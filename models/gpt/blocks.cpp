@@ -5,24 +5,14 @@
 
 namespace gradus::models {
 
-CausalSelfAttention::CausalSelfAttention(std::int64_t width, std::int64_t heads, const DropoutRates& rates,
-                                         nn::Initializer& initializer, Generator& generator)
-    : key_(width, width, true, initializer),
-      query_(width, width, true, initializer),
-      value_(width, width, true, initializer),
-      projection_(width, width, true, initializer),
-      heads_(heads),
-      attention_dropout_(rates.attention),
-      generator_(&generator) {
-  register_module("key", key_);
-  register_module("query", query_);
-  register_module("value", value_);
-  register_module("proj", projection_);
+Tensor split_heads(const Tensor& x, std::int64_t heads) {
+  return permute(reshape(x, {x.size(0), x.size(1), heads, x.size(2) / heads}), {0, 2, 1, 3});
 }
 
-namespace {
+Tensor merge_heads(const Tensor& x) {
+  return reshape(permute(x, {0, 2, 1, 3}), {x.size(0), x.size(2), x.size(1) * x.size(3)});
+}
 
-/// Puts what is new, (B,H,T,D), behind what the cache holds; returns all of it.
 Tensor append(Tensor& cached, const Tensor& fresh, std::int64_t seen, std::int64_t room) {
   const Shape shape = {fresh.size(0), fresh.size(1), room, fresh.size(3)};
   if (!cached.defined()) cached = Tensor::empty(shape, fresh.dtype(), fresh.device());
@@ -32,21 +22,34 @@ Tensor append(Tensor& cached, const Tensor& fresh, std::int64_t seen, std::int64
   return slice(cached, 2, 0, end);
 }
 
-}  // namespace
+CausalSelfAttention::CausalSelfAttention(const AttentionSizes& sizes, nn::Initializer& initializer,
+                                         Generator& generator)
+    : key_(sizes.width, sizes.width, true, initializer),
+      query_(sizes.width, sizes.width, true, initializer),
+      value_(sizes.width, sizes.width, true, initializer),
+      projection_(sizes.width, sizes.width, true, initializer),
+      sizes_(sizes),
+      generator_(&generator) {
+  register_module("key", key_);
+  register_module("query", query_);
+  register_module("value", value_);
+  register_module("proj", projection_);
+}
 
-Tensor CausalSelfAttention::forward(const Tensor& x, const AttentionContext& context) const {
-  const std::int64_t batch = x.size(0), length = x.size(1), width = x.size(2);
-  const auto split_heads = [&](const Tensor& y) {  // (B,T,C) -> (B,H,T,C/H)
-    return permute(reshape(y, {batch, length, heads_, width / heads_}), {0, 2, 1, 3});
-  };
+Tensor CausalSelfAttention::forward(const Tensor& x, const LayerContext& context) const {
+  const std::int64_t length = x.size(1);
   AttentionOptions options{.causal = true, .lengths = context.lengths};
-  if (is_training() && attention_dropout_ > 0) {
-    options.dropout = attention_dropout_;
+  if (is_training() && sizes_.dropout > 0) {
+    options.dropout = sizes_.dropout;
     options.seed = static_cast<std::int64_t>(generator_->seed());
     options.stream = static_cast<std::int64_t>(generator_->take_stream());
   }
-  const Tensor queries = split_heads(run(query_, x));
-  Tensor keys = split_heads(run(key_, x)), values = split_heads(run(value_, x));
+  const Shape in_heads = {x.size(0), length, sizes_.heads, sizes_.width / sizes_.heads};
+  const auto of_positions = [&](const nn::Linear& projection) {
+    return permute(placed(reshape(run(projection, x), in_heads), context), {0, 2, 1, 3});
+  };
+  const Tensor queries = of_positions(query_);
+  Tensor keys = of_positions(key_), values = split_heads(run(value_, x), sizes_.heads);
   if (LayerCache* cache = context.cache) {
     if (cache->seen > 0 && length != 1)
       fail("attention: after {} positions a cache takes one at a time, not {}", cache->seen, length);
@@ -55,9 +58,7 @@ Tensor CausalSelfAttention::forward(const Tensor& x, const AttentionContext& con
     values = append(cache->values, values, cache->seen, context.room);
     cache->seen += length;
   }
-  const Tensor mixed = scaled_dot_product_attention(queries, keys, values, options);
-  const Tensor merged = reshape(permute(mixed, {0, 2, 1, 3}), {batch, length, width});
-  return run(projection_, merged);
+  return run(projection_, merge_heads(scaled_dot_product_attention(queries, keys, values, options)));
 }
 
 FeedForward::FeedForward(std::int64_t width, nn::Initializer& initializer)
@@ -68,22 +69,22 @@ FeedForward::FeedForward(std::int64_t width, nn::Initializer& initializer)
 
 Tensor FeedForward::forward(const Tensor& x) const { return run(contract_, gelu(run(expand_, x))); }
 
-Block::Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer,
+Block::Block(std::int64_t width, std::unique_ptr<Attention> attention, double dropout, nn::Initializer& initializer,
              Generator& generator)
     : norm1_(width, initializer.dtype),
       norm2_(width, initializer.dtype),
-      attention_(width, heads, rates, initializer, generator),
+      attention_(std::move(attention)),
       feed_forward_(width, initializer),
-      dropout_(rates.residual, generator) {
+      dropout_(dropout, generator) {
   register_module("ln1", norm1_);
   register_module("ln2", norm2_);
-  register_module("attn", attention_);
+  register_module("attn", *attention_);
   register_module("mlp", feed_forward_);
   register_module("drop", dropout_);
 }
 
-Tensor Block::forward(const Tensor& x, const AttentionContext& context) const {
-  const Tensor attended = run(attention_, run(norm1_, x), context);
+Tensor Block::forward(const Tensor& x, const Tensor&, const LayerContext& context) const {
+  const Tensor attended = run(*attention_, run(norm1_, x), context);
   const auto [normalised, sum] = run(norm2_, x, attended, dropout_.draw());
   return run(dropout_, sum, run(feed_forward_, normalised));
 }

@@ -1,6 +1,9 @@
 // The parts of a decoder-only Transformer, in the assignment's form (pre-norm, separate projections, exact GELU).
 #pragma once
 
+#include <map>
+#include <memory>
+
 #include "framework/nn/layers.h"
 
 namespace gradus::models {
@@ -19,25 +22,51 @@ struct LayerCache {
   std::int64_t seen = 0;
 };
 
-/// What a position of x may attend to besides those before it in x.
-struct AttentionContext {
-  Lengths lengths = {};         ///< only its own sequence
-  LayerCache* cache = nullptr;  ///< also everything before x; keys and values of x are added. For inference
-  std::int64_t room = 0;        ///< positions that an empty cache is made for
+/// Of the positions of x, (T, D/2) each: for rotary embedding.
+struct Angles {
+  Tensor cosines, sines;
 };
 
-/// Multi-head self-attention in which position t of a sequence sees its positions up to t. x (B,T,C) -> (B,T,C); with a
-/// cache that has seen something T is 1.
-class CausalSelfAttention : public nn::Module {
+/// What a layer knows of x besides its elements.
+struct LayerContext {
+  Lengths lengths = {};         ///< a position attends only to its own sequence
+  LayerCache* cache = nullptr;  ///< also to everything before x; keys and values of x are added. For inference
+  std::int64_t room = 0;        ///< positions that an empty cache is made for
+  Angles angles = {};           ///< of models with rotary embedding
+};
+
+/// What all attention of a model has in common.
+struct AttentionSizes {
+  std::int64_t width, heads;
+  double dropout;  ///< of attention weights
+};
+
+/// (B,T,C) -> (B,H,T,C/H), and back.
+Tensor split_heads(const Tensor& x, std::int64_t heads);
+Tensor merge_heads(const Tensor& x);
+
+/// Puts `fresh` (B,H,T,D) behind the first `seen` positions of `cached`, made with `room`; returns all of them.
+Tensor append(Tensor& cached, const Tensor& fresh, std::int64_t seen, std::int64_t room);
+
+/// x (B,T,C) -> (B,T,C), position t seeing positions up to t. With a cache that has seen something T is 1.
+class Attention : public nn::Module {
  public:
-  CausalSelfAttention(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer,
-                      Generator& generator);
-  Tensor forward(const Tensor& x, const AttentionContext& context = {}) const;
+  virtual Tensor forward(const Tensor& x, const LayerContext& context) const = 0;
+};
+
+/// Multi-head self-attention.
+class CausalSelfAttention : public Attention {
+ public:
+  CausalSelfAttention(const AttentionSizes& sizes, nn::Initializer& initializer, Generator& generator);
+  Tensor forward(const Tensor& x, const LayerContext& context = {}) const override;
+
+ protected:
+  /// Queries or keys (B,T,H,D), as they meet one another: with what they should know of their positions.
+  virtual Tensor placed(const Tensor& heads, const LayerContext&) const { return heads; }
 
  private:
   nn::Linear key_, query_, value_, projection_;
-  std::int64_t heads_;
-  double attention_dropout_;
+  AttentionSizes sizes_;
   Generator* generator_;
 };
 
@@ -51,16 +80,24 @@ class FeedForward : public nn::Module {
   nn::Linear expand_, contract_;
 };
 
+/// One of the layers between embedding and head.
+class Layer : public nn::Module {
+ public:
+  /// x (B,T,C) from the layer before; `input` (B,T',C), what the first layer had for x.
+  virtual Tensor forward(const Tensor& x, const Tensor& input, const LayerContext& context) const = 0;
+};
+
 /// x + dropout(attention(norm(x))), then x + dropout(feed_forward(norm(x))). The first sum and the norm after it are
 /// one op, and so are the second sum and its dropout.
-class Block : public nn::Module {
+class Block : public Layer {
  public:
-  Block(std::int64_t width, std::int64_t heads, const DropoutRates& rates, nn::Initializer& initializer, Generator& generator);
-  Tensor forward(const Tensor& x, const AttentionContext& context = {}) const;
+  Block(std::int64_t width, std::unique_ptr<Attention> attention, double dropout, nn::Initializer& initializer,
+        Generator& generator);
+  Tensor forward(const Tensor& x, const Tensor& input, const LayerContext& context) const override;
 
  private:
   nn::LayerNorm norm1_, norm2_;
-  CausalSelfAttention attention_;
+  std::unique_ptr<Attention> attention_;
   FeedForward feed_forward_;
   nn::Dropout dropout_;
 };

@@ -1,9 +1,15 @@
 #include "models/gpt/gpt.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "framework/autograd/modes.h"
 #include "framework/autograd/recompute.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
+#include "models/perceiver.h"
+#include "models/synthesizer.h"
 
 namespace gradus::models {
 namespace {
@@ -14,12 +20,32 @@ constexpr std::int64_t largest_size = std::int64_t{1} << 24;
 
 DType parameter_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
 
+/// Distance of the latents of perceiver-ar, as far as the block has room; 1 for the assignment's.
+std::int64_t stride_of(const GptConfig& config) {
+  return config.variant == Variant::perceiver_ar ? (config.block_size + config.latents - 1) / config.latents : 1;
+}
+
 const GptConfig& validated(const GptConfig& config) {
   config.validate();
   return config;
 }
 
 }  // namespace
+
+const std::vector<std::string>& variant_names() {
+  static const std::vector<std::string> names = {"vanilla", "rope", "synthesizer", "perceiver", "perceiver-ar"};
+  return names;
+}
+
+std::string to_string(Variant variant) { return variant_names()[static_cast<std::size_t>(variant)]; }
+
+Variant variant_from_string(const std::string& name) {
+  const auto& names = variant_names();
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end())
+    fail<UsageError>("unknown variant '{}'; it must be one of {}", name, fmt::join(names, ", "));
+  return static_cast<Variant>(found - names.begin());
+}
 
 void GptConfig::validate() const {
   const auto positive = [](const char* field, std::int64_t value) {
@@ -32,24 +58,48 @@ void GptConfig::validate() const {
   positive("heads", heads);
   positive("width", width);
   if (width % heads != 0) fail<UsageError>("width {} is not divisible by {} heads", width, heads);
+  if (variant == Variant::rope && width / heads % 2 != 0)
+    fail<UsageError>("rope turns pairs of features: width {} / heads {} is odd", width, heads);
+  if (variant == Variant::synthesizer && block_size < 2)
+    fail<UsageError>("a synthesizer's sequences are one shorter than block_size, which is {}", block_size);
+  if (is_perceiver()) {
+    if (latents < 1 || latents > block_size)
+      fail<UsageError>("bottleneck_dim must be between 1 and block_size {}, not {}", block_size, latents);
+    if (layers < 2)
+      fail<UsageError>("a perceiver needs a layer down and one up: layers must be at least 2, not {}", layers);
+  } else if (latents != 0) {
+    fail<UsageError>("bottleneck_dim belongs to the perceivers; the variant is {}", to_string(variant));
+  }
   for (double rate : {dropout.embedding, dropout.residual, dropout.attention}) {
     if (!(rate >= 0 && rate < 1)) fail<UsageError>("dropout must be in [0, 1), not {}", rate);
   }
 }
 
 double GptConfig::parameter_count() const {
-  const double d = double(width), vocabulary = double(vocabulary_size);
-  const double block = 12 * d * d + 13 * d;  // four d x d, two d x 4d, their biases, two LayerNorms
-  return double(block_size) * d + 2 * vocabulary * d + double(layers) * block + 2 * d;
+  const double d = double(width), vocabulary = double(vocabulary_size), longest = double(block_size) - 1;
+  double block = 12 * d * d + 13 * d;  // four d x d, two d x 4d, their biases, two LayerNorms
+  // A synthesizer has three d x d, and scores from the features of a head.
+  if (variant == Variant::synthesizer) block += (d / double(heads) + 1) * longest - d * (d + 1);
+  const double positions = variant == Variant::rope ? 0 : double(block_size) * d;
+  return positions + 2 * vocabulary * d + double(layers) * block + 2 * d + double(latents) * d;
 }
 
 void to_json(nlohmann::json& json, const GptConfig& config) {
-  json = {{"vocabulary_size", config.vocabulary_size}, {"block_size", config.block_size}, {"layers", config.layers},
-          {"heads", config.heads}, {"width", config.width}, {"embedding_dropout", config.dropout.embedding},
-          {"residual_dropout", config.dropout.residual}, {"attention_dropout", config.dropout.attention}};
+  json = {{"variant", to_string(config.variant)},
+          {"vocabulary_size", config.vocabulary_size},
+          {"block_size", config.block_size},
+          {"layers", config.layers},
+          {"heads", config.heads},
+          {"width", config.width},
+          {"embedding_dropout", config.dropout.embedding},
+          {"residual_dropout", config.dropout.residual},
+          {"attention_dropout", config.dropout.attention}};
+  if (config.is_perceiver()) json["latents"] = config.latents;
 }
 
 void from_json(const nlohmann::json& json, GptConfig& config) {
+  config.variant = variant_from_string(json.value("variant", "vanilla"));  // the first files had no other
+  config.latents = json.value("latents", std::int64_t{0});
   json.at("vocabulary_size").get_to(config.vocabulary_size);
   json.at("block_size").get_to(config.block_size);
   json.at("layers").get_to(config.layers);
@@ -65,26 +115,52 @@ Gpt::Gpt(const GptConfig& config, std::uint64_t seed, DType dtype)
       dtype_(dtype),
       generator_(seed, first_dropout_stream),
       initializer_{Generator(seed), parameter_dtype(dtype)},
-      position_(register_parameter("pos_emb", zeros({1, config.block_size, config.width}, parameter_dtype(dtype)))),
       token_(config.vocabulary_size, config.width, initializer_),
       dropout_(config.dropout.embedding, generator_),
       norm_(config.width, parameter_dtype(dtype)),
       head_(config.width, config.vocabulary_size, false, initializer_) {
+  if (config.variant == Variant::rope) {
+    angles_ = std::make_unique<RotaryTable>(config.block_size, config.width / config.heads, parameter_dtype(dtype));
+  } else {
+    position_ = register_parameter("pos_emb", zeros({1, config.block_size, config.width}, parameter_dtype(dtype)));
+  }
   register_module("tok_emb", token_);
   register_module("drop", dropout_);
   for (std::int64_t i = 0; i < config.layers; ++i) {
-    blocks_.push_back(std::make_unique<Block>(config.width, config.heads, config.dropout, initializer_, generator_));
-    register_module(fmt::format("blocks.{}", i), *blocks_.back());
+    layers_.push_back(make_layer(i));
+    register_module(fmt::format("blocks.{}", i), *layers_.back());
   }
   register_module("ln_f", norm_);
   register_module("head", head_);
 }
 
-Tensor Gpt::positions(const Lengths& lengths) const {
-  for (const std::int64_t length : lengths) {
-    if (length > config_.block_size)
-      fail("gpt: a sequence of {} characters is longer than the model's {}", length, config_.block_size);
+std::unique_ptr<Layer> Gpt::make_layer(std::int64_t number) {
+  const AttentionSizes sizes = {config_.width, config_.heads, config_.dropout.attention};
+  const double dropout = config_.dropout.residual;
+  if (config_.is_perceiver() && number == 0)
+    return std::make_unique<DownProjection>(sizes, config_.latents, stride_of(config_), dropout, initializer_,
+                                            generator_);
+  if (config_.is_perceiver() && number == config_.layers - 1)
+    return std::make_unique<UpProjection>(sizes, stride_of(config_), dropout, initializer_, generator_);
+  std::unique_ptr<Attention> attention;
+  switch (config_.variant) {
+    case Variant::rope: attention = std::make_unique<RotaryAttention>(sizes, initializer_, generator_); break;
+    case Variant::synthesizer:
+      attention = std::make_unique<SynthesizerAttention>(sizes, longest(), initializer_, generator_);
+      break;
+    default: attention = std::make_unique<CausalSelfAttention>(sizes, initializer_, generator_);
   }
+  return std::make_unique<Block>(config_.width, std::move(attention), dropout, initializer_, generator_);
+}
+
+void Gpt::require_fits(std::int64_t length) const {
+  if (length > longest())
+    fail("{}: a sequence of {} characters is longer than the model's {}", to_string(config_.variant), length,
+         longest());
+}
+
+Tensor Gpt::positions(const Lengths& lengths) const {
+  if (!position_.defined()) return {};
   if (lengths.size() == 1) return slice(position_, 1, 0, lengths[0]);
   std::vector<std::int64_t> places;
   for (const std::int64_t length : lengths) {
@@ -96,36 +172,51 @@ Tensor Gpt::positions(const Lengths& lengths) const {
 }
 
 Tensor Gpt::embed(const Tensor& ids, const Tensor& positions) const {
-  const Tensor x = run(dropout_, run(token_, ids) + positions);
+  const Tensor tokens = run(token_, ids);
+  const Tensor x = run(dropout_, positions.defined() ? tokens + positions : tokens);
   return x.dtype() == dtype_ ? x : cast(x, dtype_);
 }
 
 Tensor Gpt::forward(const Tensor& ids, const Lengths& lengths) const {
-  if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", to_string(ids.shape()));
-  const Tensor x = embed(ids, positions(lengths.empty() ? Lengths{ids.size(1)} : lengths));
-  return run(head_, run(norm_, through_blocks(x, lengths)));
+  if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", gradus::to_string(ids.shape()));
+  if (!lengths.empty() && !takes_lengths())
+    fail("{}: sequences must be rows of one length, with padding", to_string(config_.variant));
+  const Lengths of_rows = lengths.empty() ? Lengths{ids.size(1)} : lengths;
+  for (const std::int64_t length : of_rows) require_fits(length);
+  const Tensor input = embed(ids, positions(of_rows));
+  const Angles angles = angles_ ? angles_->of(of_rows, input.device()) : Angles{};
+  return run(head_, run(norm_, through_layers(input, {.lengths = lengths, .angles = angles})));
 }
 
-Tensor Gpt::through_blocks(Tensor x, const Lengths& lengths) const {
-  for (const auto& block : blocks_) {
-    const auto body = [this, block = block.get(), lengths](const Tensor& input) {
-      return run(*block, input, AttentionContext{.lengths = lengths});
-    };
-    x = recompute_ && block != blocks_.back() ? recompute(body, x) : body(x);
+Tensor Gpt::through_layers(const Tensor& input, const LayerContext& context) const {
+  Tensor x = input;
+  for (const auto& layer : layers_) {
+    if (recompute_ && layer != layers_.back()) {
+      const auto body = [this, layer = layer.get(), context](const Tensor& given) {
+        return run(*layer, given, given, context);
+      };
+      x = recompute(body, x);
+    } else {
+      x = run(*layer, x, input, context);
+    }
   }
   return x;
 }
 
 Tensor Gpt::decode(const Tensor& ids, KeyValueCache& cache) const {
-  if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", to_string(ids.shape()));
+  if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", gradus::to_string(ids.shape()));
+  if (!has_cache()) fail("{}: there is no cache for this model", to_string(config_.variant));
   const NoGradScope no_grad;
-  cache.layers.resize(blocks_.size());
+  cache.layers.resize(layers_.size());
   const std::int64_t seen = cache.layers[0].seen, end = seen + ids.size(1);
-  if (end > config_.block_size)
-    fail("gpt: a sequence of {} characters is longer than the model's {}", end, config_.block_size);
-  Tensor x = embed(ids, slice(position_, 1, seen, end));
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = run(*blocks_[i], x, AttentionContext{.cache = &cache.layers[i], .room = config_.block_size});
+  require_fits(end);
+  const Tensor input = embed(ids, position_.defined() ? slice(position_, 1, seen, end) : Tensor());
+  LayerContext context{.room = config_.block_size};
+  if (angles_) context.angles = angles_->range(seen, end, input.device());
+  Tensor x = input;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    context.cache = &cache.layers[i];
+    x = run(*layers_[i], x, input, context);
   }
   return run(head_, run(norm_, x));
 }

@@ -11,8 +11,8 @@
 namespace gradus::tasks {
 
 /// Greedy decoding: `count` characters after each prompt, argmax each time, dropout off. All prompts of one length go
-/// through the model together; the result is the same as for one prompt at a time. Where a sequence outgrows the model's
-/// block, its last block_size ids are the context.
+/// through the model together; the result is the same as for one prompt at a time. Where a sequence outgrows the model,
+/// its last ids are the context.
 std::vector<std::vector<std::int64_t>> decode_greedily(models::Gpt& model, const std::vector<std::vector<std::int64_t>>& prompts, std::int64_t count,
                                                        const std::function<void(std::int64_t done)>& progress = {});
 

@@ -216,9 +216,146 @@ def make_training(path):
     save_file(tensors, path, metadata=about(config=CONFIG))
 
 
+class Rotary(nn.Module):
+    """Attention whose queries and keys are turned: pairs of features as complex numbers."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.key, self.query, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
+
+    def turned(self, x):
+        steps, features = x.shape[-2], x.shape[-1]
+        angles = torch.outer(torch.arange(steps, dtype=f64), 10000.0 ** (-torch.arange(0, features, 2, dtype=f64) / features))
+        turns = torch.polar(torch.ones_like(angles), angles)
+        return torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) * turns).flatten(-2)
+
+    def forward(self, x):
+        b, t, c = x.shape
+        split = lambda y: y.view(b, t, self.heads, c // self.heads).transpose(1, 2)
+        y = attention(self.turned(split(self.query(x)).contiguous()), self.turned(split(self.key(x)).contiguous()),
+                      split(self.value(x)), causal=True, scale=0.0)
+        return self.proj(y.transpose(1, 2).reshape(b, t, c))
+
+
+class Synthesizer(nn.Module):
+    def __init__(self, width, heads, longest):
+        super().__init__()
+        self.heads = heads
+        self.w1, self.value, self.proj = (nn.Linear(width, width) for _ in range(3))
+        self.w2, self.b2 = nn.Parameter(torch.zeros(width // heads, longest)), nn.Parameter(torch.zeros(longest))
+
+    def forward(self, x):
+        b, t, c = x.shape
+        split = lambda y: y.view(b, t, self.heads, c // self.heads).transpose(1, 2)
+        scores = F.relu(split(self.w1(x))) @ self.w2[:, :t] + self.b2[:t]
+        scores = scores.masked_fill(torch.ones(t, t).triu(1).bool(), -1e10)
+        return self.proj((F.softmax(scores, -1) @ split(self.value(x))).transpose(1, 2).reshape(b, t, c))
+
+
+class Cross(nn.Module):
+    """Query i sees the keys j with sees(i, j)."""
+
+    def __init__(self, width, heads, sees):
+        super().__init__()
+        self.heads, self.sees = heads, sees
+        self.key, self.query, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, kv, q):
+        b, c = q.shape[0], q.shape[-1]
+        split = lambda y: y.view(b, -1, self.heads, c // self.heads).transpose(1, 2)
+        queries, keys = split(self.query(q)), split(self.key(kv))
+        i, j = torch.arange(q.shape[1])[:, None], torch.arange(kv.shape[1])[None]
+        scores = (queries @ keys.transpose(-1, -2) / math.sqrt(c // self.heads)).masked_fill(~self.sees(i, j), -1e10)
+        return self.proj((F.softmax(scores, -1) @ split(self.value(kv))).transpose(1, 2).reshape(b, -1, c))
+
+
+def feed_forward(width):
+    return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+
+class Down(nn.Module):
+    def __init__(self, width, heads, latents, stride):
+        super().__init__()
+        self.C = nn.Parameter(torch.zeros(1, latents, width))
+        self.ln1, self.ln2, self.mlp = nn.LayerNorm(width), nn.LayerNorm(width), feed_forward(width)
+        self.attn = Cross(width, heads, lambda i, j: j <= i * stride)
+
+    def forward(self, x, _):
+        h = self.C + self.attn(x, self.ln1(self.C).expand(x.shape[0], -1, -1))
+        return h + self.mlp(self.ln2(h))
+
+
+class Up(nn.Module):
+    def __init__(self, width, heads, stride):
+        super().__init__()
+        self.ln1, self.ln2, self.mlp = nn.LayerNorm(width), nn.LayerNorm(width), feed_forward(width)
+        self.attn = Cross(width, heads, lambda i, j: j * stride <= i)
+
+    def forward(self, y, x):
+        h = x + self.attn(self.ln1(y), x)
+        return h + self.mlp(self.ln2(h))
+
+
+class PreNorm(nn.Module):
+    def __init__(self, width, attn):
+        super().__init__()
+        self.ln1, self.ln2, self.attn, self.mlp = nn.LayerNorm(width), nn.LayerNorm(width), attn, feed_forward(width)
+
+    def forward(self, x, _):
+        x = x + self.attn(self.ln1(x))
+        return x + self.mlp(self.ln2(x))
+
+
+class Variant(nn.Module):
+    def __init__(self, variant, vocabulary, block, layers, heads, width, latents):
+        super().__init__()
+        if variant != "rope":
+            self.pos_emb = nn.Parameter(torch.zeros(1, block, width))
+        self.tok_emb = nn.Embedding(vocabulary, width)
+        stride = -(-block // latents) if variant == "perceiver-ar" else 1
+        plain = lambda: PreNorm(width, Attention(width, heads))
+        made = {"rope": lambda: PreNorm(width, Rotary(width, heads)),
+                "synthesizer": lambda: PreNorm(width, Synthesizer(width, heads, block - 1))}.get(variant, plain)
+        self.blocks = nn.ModuleList(made() for _ in range(layers))
+        if latents:
+            self.blocks[0], self.blocks[-1] = Down(width, heads, latents, stride), Up(width, heads, stride)
+        self.ln_f, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
+
+    def loss(self, x, y):
+        first = self.tok_emb(x)
+        if hasattr(self, "pos_emb"):
+            first = first + self.pos_emb[:, : x.shape[1]]
+        h = first
+        for block in self.blocks:
+            h = block(h, first)
+        logits = self.head(self.ln_f(h))
+        return logits, F.cross_entropy(logits.view(-1, logits.shape[-1]), y.reshape(-1), ignore_index=0)
+
+
+def make_variants(path):
+    torch.manual_seed(2027)
+    tensors, configs = {}, {}
+    for variant in ("rope", "synthesizer", "perceiver", "perceiver-ar"):
+        latents = 3 if variant.startswith("perceiver") else 0
+        model = Variant(variant, 11, 8, 3, 2, 8, latents).double()
+        for p in model.parameters():
+            p.data = normal(*p.shape) * 0.4
+        x, y = ids(11, 2, 7), ids(11, 2, 7)
+        logits, loss = model.loss(x, y)
+        loss.backward()
+        tensors.update({f"{variant}.ids": x, f"{variant}.targets": y, f"{variant}.logits": logits.detach(), f"{variant}.loss": loss.detach()})
+        for name, p in model.named_parameters():
+            tensors[f"{variant}.weight.{name}"] = p.detach().contiguous()
+            tensors[f"{variant}.gradient.{name}"] = p.grad.contiguous()
+        configs[variant] = {**CONFIG, "variant": variant, "layers": 3, "width": 8, "latents": latents}
+    save_file(tensors, path, metadata=about(configs=configs))
+
+
 if __name__ == "__main__":
     folder = sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__)
     os.makedirs(folder, exist_ok=True)
     make_ops(os.path.join(folder, "ops.safetensors"))
     make_gpt(os.path.join(folder, "gpt.safetensors"))
     make_training(os.path.join(folder, "training.safetensors"))
+    make_variants(os.path.join(folder, "variants.safetensors"))

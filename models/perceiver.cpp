@@ -1,0 +1,94 @@
+#include "models/perceiver.h"
+
+#include <cmath>
+
+#include "framework/ops/ops.h"
+#include "framework/tensor/creation.h"
+
+namespace gradus::models {
+
+CrossAttention::CrossAttention(const AttentionSizes& sizes, Latents latents, std::int64_t stride,
+                               nn::Initializer& initializer, Generator& generator)
+    : key_(sizes.width, sizes.width, true, initializer),
+      query_(sizes.width, sizes.width, true, initializer),
+      value_(sizes.width, sizes.width, true, initializer),
+      projection_(sizes.width, sizes.width, true, initializer),
+      sizes_(sizes),
+      dropout_(sizes.dropout, generator),
+      stride_(stride),
+      visibility_([latents, stride](std::int64_t query) {
+        return latents == Latents::queries ? query * stride : query / stride;
+      }) {
+  register_module("key", key_);
+  register_module("query", query_);
+  register_module("value", value_);
+  register_module("attn_drop", dropout_);
+  register_module("proj", projection_);
+}
+
+Tensor CrossAttention::forward(const Tensor& keys_and_values, const Tensor& queries) const {
+  const Tensor q = split_heads(run(query_, queries), sizes_.heads),
+               k = split_heads(run(key_, keys_and_values), sizes_.heads),
+               v = split_heads(run(value_, keys_and_values), sizes_.heads);
+  const DropoutDraw draw = dropout_.draw();
+  Tensor mixed;
+  if (stride_ == 1) {
+    mixed = scaled_dot_product_attention(
+        q, k, v, {.causal = true, .dropout = draw.probability, .seed = draw.seed, .stream = draw.stream});
+  } else {
+    const Tensor scores = matmul(q, transpose(k)) * (1 / std::sqrt(double(q.size(3))));
+    mixed = mix_values(scores, visibility_.hidden(q.size(2), k.size(2), q.device()), v, draw);
+  }
+  return run(projection_, merge_heads(mixed));
+}
+
+DownProjection::DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, double dropout,
+                               nn::Initializer& initializer, Generator& generator)
+    // Xavier's bound as the course's framework has it for a parameter of three axes: fan in latents * width, fan out
+    // width.
+    : basis_([&] {
+        const double bound = std::sqrt(6.0 / double((latents + 1) * sizes.width));
+        return register_parameter(
+            "C", random_uniform({1, latents, sizes.width}, initializer.generator, initializer.dtype, -bound, bound));
+      }()),
+      norm1_(sizes.width, initializer.dtype),
+      norm2_(sizes.width, initializer.dtype),
+      attention_(sizes, CrossAttention::Latents::queries, stride, initializer, generator),
+      feed_forward_(sizes.width, initializer),
+      dropout_(dropout, generator) {
+  register_module("ln1", norm1_);
+  register_module("ln2", norm2_);
+  register_module("attn", attention_);
+  register_module("mlp", feed_forward_);
+  register_module("drop", dropout_);
+}
+
+Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContext&) const {
+  const Tensor basis = basis_.dtype() == x.dtype() ? basis_ : cast(basis_, x.dtype());
+  const auto for_all = [&](const Tensor& one) { return broadcast_to(one, {x.size(0), one.size(1), one.size(2)}); };
+  const Tensor attended = run(attention_, x, for_all(run(norm1_, basis)));
+  const auto [normalised, sum] = run(norm2_, for_all(basis), attended, dropout_.draw());
+  return run(dropout_, sum, run(feed_forward_, normalised));
+}
+
+UpProjection::UpProjection(const AttentionSizes& sizes, std::int64_t stride, double dropout,
+                           nn::Initializer& initializer, Generator& generator)
+    : norm1_(sizes.width, initializer.dtype),
+      norm2_(sizes.width, initializer.dtype),
+      attention_(sizes, CrossAttention::Latents::keys, stride, initializer, generator),
+      feed_forward_(sizes.width, initializer),
+      dropout_(dropout, generator) {
+  register_module("ln1", norm1_);
+  register_module("ln2", norm2_);
+  register_module("attn", attention_);
+  register_module("mlp", feed_forward_);
+  register_module("drop", dropout_);
+}
+
+Tensor UpProjection::forward(const Tensor& x, const Tensor& input, const LayerContext&) const {
+  const Tensor attended = run(attention_, run(norm1_, x), input);
+  const auto [normalised, sum] = run(norm2_, input, attended, dropout_.draw());
+  return run(dropout_, sum, run(feed_forward_, normalised));
+}
+
+}  // namespace gradus::models

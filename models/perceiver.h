@@ -1,0 +1,66 @@
+// The variants `perceiver` (assignment.md, section 4.1) and `perceiver-ar`: the first layer attends from a few learned
+// latents to the input, the layers between work on the latents, the last attends from the input to them. After
+// Hawthorne et al. 2022, arXiv:2202.07765.
+//
+// The assignment's latent i sees input positions up to i, and output t the latents up to t: with 64 latents no output
+// sees a character between the 64th and its own. In perceiver-ar latent i stands at position i s of the block, s =
+// block_size / latents: it sees the input up to there, and output t the latents up to there and its own character. With
+// s = 2, 64 latents for a block of 128, it sees every character up to its own; with more, up to s - 2 of the last ones
+// are missing.
+#pragma once
+
+#include "models/gpt/blocks.h"
+#include "models/gpt/visibility.h"
+
+namespace gradus::models {
+
+/// Multi-head attention of queries (B,Tq,C) to keys and values (B,Tk,C) -> (B,Tq,C).
+class CrossAttention : public nn::Module {
+ public:
+  /// Latents stand at multiples of `stride`, and are the queries (`down`) or the keys. Stride 1: query i sees the keys
+  /// up to i, whatever they are.
+  enum class Latents { queries, keys };
+  CrossAttention(const AttentionSizes& sizes, Latents latents, std::int64_t stride, nn::Initializer& initializer,
+                 Generator& generator);
+  Tensor forward(const Tensor& keys_and_values, const Tensor& queries) const;
+
+ private:
+  nn::Linear key_, query_, value_, projection_;
+  AttentionSizes sizes_;
+  nn::Dropout dropout_;
+  std::int64_t stride_;
+  Visibility visibility_;
+};
+
+/// Input (B,T,C) -> latents (B,m,C): h = C + dropout(attention(input, norm(C))), then h +
+/// dropout(feed_forward(norm(h))), C learned.
+class DownProjection final : public Layer {
+ public:
+  DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, double dropout,
+                 nn::Initializer& initializer, Generator& generator);
+  Tensor forward(const Tensor& x, const Tensor& input, const LayerContext& context) const override;
+
+ private:
+  Tensor basis_;
+  nn::LayerNorm norm1_, norm2_;
+  CrossAttention attention_;
+  FeedForward feed_forward_;
+  nn::Dropout dropout_;
+};
+
+/// Latents x (B,m,C) and the input (B,T,C) -> (B,T,C): h = input + dropout(attention(norm(x), input)), then h +
+/// dropout(feed_forward(norm(h))).
+class UpProjection final : public Layer {
+ public:
+  UpProjection(const AttentionSizes& sizes, std::int64_t stride, double dropout, nn::Initializer& initializer,
+               Generator& generator);
+  Tensor forward(const Tensor& x, const Tensor& input, const LayerContext& context) const override;
+
+ private:
+  nn::LayerNorm norm1_, norm2_;
+  CrossAttention attention_;
+  FeedForward feed_forward_;
+  nn::Dropout dropout_;
+};
+
+}  // namespace gradus::models
