@@ -41,6 +41,12 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--bottleneck_dim", options.bottleneck_dim,
               "Of the perceiver, which is not part of this version");
   command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
+  add_run_options(command, options);
+}
+
+void add_run_options(CLI::App& command, TrainingRunOptions& options) {
+  add_integer(command, "--max_steps", options.max_steps,
+              "End after so many steps, with the schedule of all; 0 for the last epoch's end");
   command.add_option("--metrics", options.metrics, "Write one JSON object a step to FILE")->type_name("FILE");
   command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
   add_integer(command, "--checkpoint_every", options.checkpoint_every, "Steps between checkpoints; 0 for none but by time");
@@ -75,6 +81,7 @@ void check_training_options(const TrainingRunOptions& options) {
     fail<UsageError>("--bottleneck_dim belongs to the perceiver, which is not part of this version");
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
   if (options.max_epochs < 0) fail<UsageError>("--max_epochs must not be negative, not {}", options.max_epochs);
+  if (options.max_steps < 0) fail<UsageError>("--max_steps must not be negative, not {}", options.max_steps);
   if (options.micro_batches < 1) fail<UsageError>("--micro_batches must be at least 1, not {}", options.micro_batches);
   if (options.padded && options.micro_batches > 1)
     fail<UsageError>("--padded keeps a batch whole: --micro_batches must be 1, not {}", options.micro_batches);
@@ -91,7 +98,7 @@ void check_training_options(const TrainingRunOptions& options) {
   io::require_writable(options.writing_params_path);
   if (!options.metrics.empty()) io::require_writable(options.metrics);
   io::require_writable(checkpoint_path(options));
-  require_distinct({{"CORPUS", options.corpus},
+  require_distinct({{options.corpus_argument, options.corpus},
                     {"--finetune_corpus_path", options.finetune_corpus_path},
                     {"--reading_params_path", options.reading_params_path}},
                    {{"--writing_params_path", options.writing_params_path},
@@ -130,19 +137,22 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& reci
       {"--micro_batches", options.micro_batches},
       {"--seed", options.common.seed},
       {"--dtype", options.common.dtype},
-      {"--edition", options.edition},
       {"--max_epochs", recipe.epochs},
-      {"--" + recipe.function + "_lr", recipe.learning_rate},
+      {recipe.rate_flag.empty() ? "--" + recipe.function + "_lr" : recipe.rate_flag, recipe.learning_rate},
       {"--warmup_tokens", schedule.warmup_tokens},
       {"--final_tokens", schedule.final_tokens},
       {"--hold_rate", options.hold_rate},
       {"--decay", options.decay},
-      {"--shuffle", options.shuffle},
       {"--block_size", model.block_size},
       {"--layers", model.layers},
       {"--heads", model.heads},
       {"--width", model.width},
       {"--dropout", model.dropout.residual}};
+  if (recipe.of_assignment) {
+    settings["--edition"] = options.edition;
+    settings["--shuffle"] = options.shuffle;
+  }
+  if (options.max_steps > 0) settings["--max_steps"] = options.max_steps;
   if (options.padded) settings["--padded"] = true;
   return settings;
 }
@@ -163,6 +173,7 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
                   const data::Vocabulary& vocabulary, const data::BatchSource& source) {
   train::TrainerOptions trainer;
   trainer.max_epochs = recipe.epochs;
+  trainer.max_steps = options.max_steps;
   trainer.micro_batches = options.micro_batches;
   trainer.graph = !options.eager;
   trainer.schedule = {.peak = recipe.learning_rate,
