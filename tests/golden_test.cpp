@@ -111,6 +111,7 @@ TEST_CASE("every op's values and gradients are PyTorch's, in f64 to 1e-12 and in
                                          "dropout",
                                          "dropout_add",
                                          "dropout_add_layer_norm",
+"rotary_embedding",
                                          "equal",
                                          "not_equal",
                                          "less",

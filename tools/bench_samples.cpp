@@ -83,6 +83,13 @@ const std::map<std::string, std::function<Sample(Draw&, Model)>>& model_samples(
                  {draw.hidden(), draw.hidden(), draw.normal({m.width}), draw.normal({m.width})},
                  {{"probability", 0.1}}};
        }},
+      {"rotary_embedding",
+       [](Draw& draw, Model m) -> Sample {
+         const std::int64_t features = m.width / m.heads;
+         return {"queries",
+                 {draw.normal({m.batch, m.length, m.heads, features}), draw.normal({m.length, features / 2}),
+                  draw.normal({m.length, features / 2})}};
+       }},
       {"gelu",
        [](Draw& draw, Model m) -> Sample {
          return {"feed-forward", {draw.rows(4 * m.width)}};

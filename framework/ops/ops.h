@@ -15,6 +15,7 @@
 #include "framework/ops/softmax.h"
 #include "framework/ops/layer_norm.h"
 #include "framework/ops/dropout.h"
+#include "framework/ops/rotary.h"
 #include "framework/ops/attention.h"
 #include "framework/ops/cross_entropy.h"
 #include "framework/ops/optimizer_steps.h"

@@ -73,6 +73,7 @@ const std::vector<const OpSpec*>& all_ops() {
       &cross_entropy_op(),
       &dropout_add_op(),
       &dropout_add_layer_norm_op(),
+      &rotary_embedding_op(),
       // training steps
       &clip_by_global_norm_op(),
       &adamw_op(),

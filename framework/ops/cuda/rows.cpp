@@ -1,6 +1,7 @@
-// CUDA kernels of the ops that go row by row: layer norm, softmax and its logarithm, cross-entropy.
+// CUDA kernels of the ops that go row by row: layer norm, softmax and its logarithm, cross-entropy, rotary embedding.
 #include "framework/kernels/cuda/cross_entropy.h"
 #include "framework/kernels/cuda/layer_norm.h"
+#include "framework/kernels/cuda/rotary.h"
 #include "framework/kernels/cuda/softmax.h"
 #include "framework/kernels/elements.h"
 #include "framework/ops/cuda/families.h"
@@ -131,6 +132,20 @@ void lose_backward(BackwardCall& call) {
   call.set_gradient(0, gradient);
 }
 
+Tensor turned(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool back) {
+  const Tensor packed = elements::contiguous(x), y = beside(x, x.shape(), x.dtype());
+  const int rank = x.rank();
+  const std::int64_t pairs = x.size(rank - 1) / 2;
+  if (x.numel() == 0) return y;
+  visit_floating_dtype(x.dtype(), [&]<class T>() {
+    using A = Arithmetic<T>;
+    const Tensor c = elements::contiguous(cosines, dtype_of<A>), s = elements::contiguous(sines, dtype_of<A>);
+    rotary<T>(packed.device_data<T>(), c.device_data<A>(), s.device_data<A>(), y.device_data<T>(),
+              x.numel() / (2 * pairs), x.size(rank - 3), x.size(rank - 2), pairs, back, compute_stream());
+  });
+  return y;
+}
+
 }  // namespace
 
 void install_rows() {
@@ -139,6 +154,16 @@ void install_rows() {
   install_softmax(softmax_op(), false);
   install_softmax(log_softmax_op(), true);
   install_kernels(Device::Kind::cuda, cross_entropy_op(), {.forward = lose, .backward = lose_backward, .bf16 = true});
+  install_kernels(Device::Kind::cuda, rotary_embedding_op(),
+                  {.forward =
+                       [](ForwardCall& call) {
+                         call.set_output(0, turned(call.input(0), call.input(1), call.input(2), false));
+                       },
+                   .backward =
+                       [](BackwardCall& call) {
+                         call.set_gradient(0, turned(call.cotangent(), call.input(1), call.input(2), true));
+                       },
+                   .bf16 = true});
 }
 
 }  // namespace gradus::cuda
