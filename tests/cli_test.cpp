@@ -52,6 +52,10 @@ TEST_CASE("missing and contradictory arguments") {
       {"data", 2, "subcommand is required"},
       {"sample model", 2, "--prompt is required"},
       {"sample model --prompt ''", 2, "--prompt must not be empty"},
+      {"pretrain-text", 2, "TEXT is required"},
+      {"pretrain-text corpus.txt", 2, "--writing_params_path is needed"},
+      {pretrain_text + " --resume --force", 2, "--resume and --force contradict each other"},
+      {pretrain_text + " --edition 2024", 2, "unknown option --edition"},
   });
 }
 
@@ -60,8 +64,6 @@ TEST_CASE("values that cannot be used") {
       {"pretrain vanila corpus.txt --writing_params_path new", 2, "unknown variant 'vanila' (did you mean vanilla?)"},
       {"pretrain perceiver corpus.txt --writing_params_path new --bottleneck_dim 129", 2,
        "bottleneck_dim must be between 1 and block_size 128, not 129"},
-      {"pretrain synthesizer corpus.txt --writing_params_path new --micro_batches 2", 2,
-       "a batch of synthesizer is rows of one length, which stay whole: --micro_batches must be 1, not 2"},
       {"evaluate ropes corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new", 2,
        "unknown variant 'ropes' (did you mean rope?); it must be one of vanilla, rope, synthesizer, perceiver, "
        "perceiver-ar"},
@@ -102,7 +104,19 @@ TEST_CASE("values that cannot be used") {
       {pretrain + " --checkpoint_every -5", 2, "--checkpoint_every must not be negative, not -5"},
       {pretrain + " --checkpoint_seconds 0", 2, "--checkpoint_seconds must be positive, not 0"},
       {"sample model --prompt A --temperature -1", 2, "--temperature must not be negative"},
-      {"sample model --prompt A --max_new -1", 2, "must not be negative"},
+      {"sample model --prompt A --max_new -1", 2, "--max_new must not be negative, not -1"},
+      {"sample model --prompt A --top_k -1", 2, "--top_k must not be negative, not -1"},
+      {"sample model --prompt A --top_p 0", 2, "--top_p must be above 0 and at most 1, not 0"},
+      {"sample model --prompt A --top_p 1.5", 2, "--top_p must be above 0 and at most 1, not 1.5"},
+      {"sample model --prompt A --top_p nan", 2, "--top_p must be above 0 and at most 1, not nan"},
+      {"sample model --prompt A --num_samples 0", 2, "--num_samples must be at least 1, not 0"},
+      {pretrain + " --max_steps -1", 2, "--max_steps must not be negative, not -1"},
+      {pretrain_text + " --max_steps -1", 2, "--max_steps must not be negative, not -1"},
+      {pretrain_text + " --max_epochs 0", 2, "--max_epochs must be at least 1, not 0"},
+      {pretrain_text + " --batch_size 0", 2, "batch_size must be at least 1, not 0"},
+      {pretrain_text + " --block_size 0", 2, "block_size must be at least 1, not 0"},
+      {pretrain_text + " --learning_rate 0", 2, "a learning rate must be above 0 and below 1000, not 0"},
+      {pretrain_text + " --width 30", 2, "width 30 is not divisible by 8 heads"},
       {"world new --train_people -1", 2, "-1"},
       {"world new --places 99", 2, "99"},
   });
@@ -110,13 +124,18 @@ TEST_CASE("values that cannot be used") {
 
 TEST_CASE("output paths are tried before the work begins") {
   check_refusals({
-      {"pretrain vanilla corpus.txt --writing_params_path nowhere/new", 2, "nowhere/new: the folder nowhere does not exist"},
+      {"pretrain vanilla corpus.txt --writing_params_path nowhere/new", 2,
+       "nowhere/new: the folder nowhere does not exist"},
       {"pretrain vanilla corpus.txt --writing_params_path a_folder", 2, "a_folder: is a folder"},
       {pretrain + " --metrics nowhere/m", 2, "nowhere/m: the folder nowhere does not exist"},
       {pretrain + " --checkpoint nowhere/c", 2, "nowhere/c: the folder nowhere does not exist"},
       {pretrain + " --json nowhere/j", 2, "nowhere/j: the folder nowhere does not exist"},
-      {"evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path nowhere/p", 2, "the folder nowhere does not exist"},
-      {evaluate + " --reading_params_path model --eval_corpus_path held_out.tsv --json nowhere/j", 2, "the folder nowhere does not exist"},
+      {"evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path nowhere/p", 2,
+       "the folder nowhere does not exist"},
+      {evaluate + " --reading_params_path model --eval_corpus_path held_out.tsv --people nowhere/p", 2,
+       "the folder nowhere does not exist"},
+      {evaluate + " --reading_params_path model --eval_corpus_path held_out.tsv --json nowhere/j", 2,
+       "the folder nowhere does not exist"},
       {"gradcheck --op add --json nowhere/j", 2, "the folder nowhere does not exist"},
   });
 }
@@ -142,6 +161,10 @@ TEST_CASE("an output is never the same file as an input or another output") {
       {scored + "held_out.tsv", 2, "--outputs_path and --eval_corpus_path are the same file"},
       {scored + "model", 2, "--outputs_path and --reading_params_path are the same file"},
       {scored + "new --json new", 2, "--outputs_path and --json are the same file"},
+      {scored + "new --people new", 2, "--outputs_path and --people are the same file"},
+      {scored + "new --people corpus.txt", 2, "--people and CORPUS are the same file"},
+      {pretrain_text + " --json corpus.txt", 2,
+       "--json and TEXT are the same file, corpus.txt: it would be overwritten"},
       {"inspect model --json model", 2, "--json and FILE are the same file"},
       {"sample model --prompt A --json model", 2, "--json and MODEL are the same file"},
       {pretrain + " --checkpoint train.tsv", 2,
@@ -190,10 +213,19 @@ TEST_CASE("corpora and questions that cannot be read") {
   const std::string with_questions = finetune + " --finetune_corpus_path ", answers = evaluate + " --reading_params_path model --eval_corpus_path ";
   check_refusals({
       {"pretrain vanilla missing --writing_params_path new", 3, "missing: cannot be read: No such file or directory"},
+      {"pretrain-text missing --writing_params_path new", 3, "missing: cannot be read: No such file or directory"},
+      {"pretrain-text empty --writing_params_path new", 3, "empty: the text is empty"},
+      {"pretrain-text invalid --writing_params_path new", 3, "invalid: line 2: invalid UTF-8 at byte 7"},
+      {"pretrain-text reserved --writing_params_path new", 3,
+       "reserved: line 2: the text holds the reserved character '⁇'"},
+      {"pretrain-text other.txt --writing_params_path new", 3,
+       "other.txt: the text has 22 characters, an example needs 129: the block size and one to predict"},
+      {"sample model --prompt ß", 3, "--prompt: line 1: the character 'ß' (U+00DF) is not in the vocabulary"},
       {"pretrain vanilla a_folder --writing_params_path new", 3, "a_folder: is a folder"},
       {"pretrain vanilla empty --writing_params_path new", 3, "empty: the corpus is empty"},
       {"pretrain vanilla invalid --writing_params_path new", 3, "invalid: line 2: invalid UTF-8 at byte 7"},
-      {"pretrain vanilla reserved --writing_params_path new", 3, "reserved: line 2: the text holds the reserved character '⁇'"},
+      {"pretrain vanilla reserved --writing_params_path new", 3,
+       "reserved: line 2: the text holds the reserved character '⁇'"},
       {with_questions + "missing", 3, "missing: cannot be read"},
       {with_questions + "empty", 3, "empty: no questions"},
       {with_questions + "no_tabs.tsv", 3, "no_tabs.tsv: line 1: no tab between question and place"},
@@ -213,7 +245,8 @@ TEST_CASE("corpora and questions that cannot be read") {
       {pretrain + " --config missing", 3, "missing: cannot be read"},
       {pretrain + " --config bad.json", 3, "bad.json: not valid JSON"},
       {pretrain + " --config bad.conf", 3, "bad.conf: line 2: expected key = value"},
-      {pretrain + " --config foreign.conf", 2, "foreign.conf: 'sed' is not an option of 'pretrain' (did you mean --seed?)"},
+      {pretrain + " --config foreign.conf", 2,
+       "foreign.conf: 'sed' is not an option of 'pretrain' (did you mean --seed?)"},
   });
 }
 
@@ -280,6 +313,7 @@ TEST_CASE("help, without arguments and everywhere, leads to examples that run") 
 
   must_run(folder, "world . --train_people 6 --held_out_people 6 --places 4");
   std::filesystem::copy_file(folder / "corpus.txt", folder / "wiki.txt");
+  std::filesystem::copy_file(folder / "corpus.txt", folder / "input.txt");
   std::filesystem::copy_file(folder / "train.tsv", folder / "birth_places_train.tsv");
   std::filesystem::copy_file(folder / "held_out.tsv", folder / "birth_dev.tsv");
   // The same commands at a small size; the files that they expect come from the examples before.
@@ -290,8 +324,8 @@ TEST_CASE("help, without arguments and everywhere, leads to examples that run") 
   const std::string corpus = io::read_file(folder / "corpus.txt");
   int ran = 0;
   for (const std::string command :
-       {"pretrain", "finetune", "evaluate", "data namedata", "data charcorruption", "london_baseline", "sample",
-        "inspect", "world", "bench train", "bench op", "bench generate", "gradcheck", "demo"}) {
+       {"pretrain", "pretrain-text", "finetune", "evaluate", "data namedata", "data charcorruption", "london_baseline",
+        "sample", "inspect", "world", "bench train", "bench op", "bench generate", "gradcheck", "demo"}) {
     CAPTURE(command);
     const Outcome page = run_program(folder, words(command + " --help"));
     REQUIRE(page.status == 0);
@@ -310,7 +344,7 @@ TEST_CASE("help, without arguments and everywhere, leads to examples that run") 
       CHECK(line.starts_with("gradus " + command));
       // These have tests of their own and take minutes; a name that the invented world does not know is replaced.
       if (command == "demo" || has(line, "gradcheck --all")) continue;
-      for (const std::string name : {"Khatchig Mouradian. ", "John"}) {
+      for (const std::string name : {"Khatchig Mouradian. ", "John", "O God, O God!"}) {
         if (const std::size_t at = line.find(name); at != std::string::npos) line.replace(at, name.size(), corpus.substr(0, 4));
       }
       if (command == "evaluate" && has(line, "--reading_params_path m ")) line.replace(line.find("path m "), 7, "path vanilla.finetune.params ");
@@ -454,14 +488,98 @@ TEST_CASE("samples are text alone, and functions of the seed") {
   CHECK(greedy.starts_with(prompt));
   CHECK(data::decode_utf8(greedy, "sample").size() == 4 + 20 + 1);
   CHECK(sample("--top-k 1 --max-new 20 --seed 3") == greedy);
+  CHECK(sample("--top_p 1e-9 --max_new 20 --seed 3") == greedy);
+  CHECK(sample("--top_p 0.5 --seed 3") != sample("--seed 3"));
   CHECK(sample("--seed 3") == sample("--seed 3"));
   CHECK(sample("--seed 3") != sample("--seed 4"));
   // Longer than the model's block, and from standard input.
   CHECK(data::decode_utf8(sample("--max_new 120"), "sample").size() == 4 + 120 + 1);
+  const std::string twice_the_block = "--max_new 192 --seed 5 --num_samples 2";
+  CHECK(sample(twice_the_block) == sample(twice_the_block + " --no_cache"));
   const nlohmann::json json = nlohmann::json::parse(
       run_shell(folder, "gradus sample model --prompt '" + prompt + "' --temperature 0 --max_new 20 --json -").out);
   CHECK(json.at("prompt").get<std::string>() + json.at("samples").at(0).get<std::string>() + "\n" == greedy);
   CHECK(run_shell(folder, "printf '" + prompt + "' | gradus sample model --prompt - --temperature 0 --max_new 20").out == greedy);
+}
+
+TEST_CASE("a character model of any text: trained, resumed, continued") {
+  const TemporaryFolder& folder = workplace();
+  const std::string sizes = " --layers 1 --heads 2 --width 16 --block_size 20 --batch_size 32 --progress off";
+  const std::string line = "pretrain-text corpus.txt --writing_params_path ";
+  const Outcome first =
+      run_program(folder, words(line + "text.params --max_steps 7 --metrics text.jsonl --json text.json" + sizes));
+  REQUIRE_MESSAGE(first.status == 0, first.err);
+  const std::string corpus = io::read_file(folder / "corpus.txt");
+  CHECK(has(first.out, "data has " + std::to_string(data::decode_utf8(corpus, "corpus").size()) + " characters, "));
+  CHECK(line_count(io::read_file(folder / "text.jsonl")) == 7);
+  CHECK(nlohmann::json::parse(io::read_file(folder / "text.json")).at("tokens") == 7 * 32 * 20);
+  const io::SafetensorsFile file = io::read_safetensors(folder / "text.params");
+  CHECK(file.metadata.at("variant") == "vanilla");
+  CHECK(file.metadata.at("function") == "pretrain-text");
+  const nlohmann::json settings = nlohmann::json::parse(file.metadata.at("settings"));
+  CHECK(settings.at("--learning_rate") == 6e-4);
+  CHECK(settings.at("--max_steps") == 7);
+  CHECK(settings.at("--decay") == "standard");
+  CHECK(settings.at("--seed") == 42);
+  CHECK(!settings.contains("--edition"));
+  // The cosine is that of two epochs of every place of the text, however early the run ends.
+  const auto characters = static_cast<std::int64_t>(data::decode_utf8(corpus, "corpus").size());
+  CHECK(settings.at("--final_tokens") == 2 * (characters - 20) * 20);
+
+  must_run(folder, line + "again.params --max_steps 7 --threads 1" + sizes);
+  CHECK(io::read_file(folder / "again.params") == io::read_file(folder / "text.params"));
+  must_run(folder, line + "seeded.params --max_steps 7 --seed 1" + sizes);
+  CHECK(io::read_file(folder / "seeded.params") != io::read_file(folder / "text.params"));
+  const Outcome complete = run_program(folder, words(line + "text.params --resume --max_steps 7" + sizes));
+  CHECK(complete.status == 0);
+  CHECK(has(complete.err, "text.params is complete"));
+  check_refusals(
+      {{line + "text.params --resume --max_steps 8" + sizes, 2, "cannot resume with another --max_steps: it was 7"},
+       {line + "text.params --resume" + sizes, 2, "cannot resume without --max_steps"}});
+
+  const Outcome sample = run_program(folder, words("sample text.params --prompt Bo --max_new 45"));
+  CHECK(sample.status == 0);
+  CHECK(data::decode_utf8(sample.out, "sample").size() == 2 + 45 + 1);
+  CHECK(run_program(folder, words("sample text.params --prompt Bo --max_new 45 --no_cache")).out == sample.out);
+  CHECK(has(run_program(folder, words("inspect text.params")).out, "variant: vanilla"));
+}
+
+TEST_CASE("evaluation beside London, and by what stands in a person's own line") {
+  const TemporaryFolder& folder = workplace();
+  const std::string corpus = io::read_file(folder / "corpus.txt");
+  const std::string name = corpus.substr(0, corpus.find('.'));
+  // Both questions have the characters of the corpus alone, in which no line is about somebody called Where.
+  io::write_file_atomically(folder / "two.tsv",
+                            "Where was " + name + " born?\tNowhere\nWhere was Where born?\tLondon\n");
+  const std::string line = " --reading_params_path model --eval_corpus_path two.tsv --outputs_path two.predictions ";
+  const Outcome with_corpus =
+      run_program(folder, words("evaluate vanilla corpus.txt" + line + "--people people.tsv --json two.json"));
+  REQUIRE_MESSAGE(with_corpus.status == 0, with_corpus.err);
+  CHECK(has(with_corpus.out, "\nCorrect: 0.0 out of 2.0: 0.0%\n"));
+  CHECK(has(with_corpus.out, "\nLondon for every question: 1 of 2, 50.0 %\n"));
+  CHECK(has(with_corpus.out,
+            "\nIn the person's own line of the corpus: 0 of 2 answers, 0.0 %; lines found for 1 people\n"));
+  const nlohmann::json json = nlohmann::json::parse(io::read_file(folder / "two.json"));
+  CHECK(json.at("london_baseline").at("correct") == 1);
+  CHECK(json.at("london_baseline").at("accuracy") == 50);
+  CHECK(json.at("silver").at("people_found") == 1);
+  CHECK(json.at("silver").at("in_own_line") == 0);
+  const std::string people = io::read_file(folder / "people.tsv");
+  CHECK(line_count(people) == 3);
+  CHECK(has(people, "line\tquestion\tplace\tanswer\tverdict\tin_own_line\n1\tWhere was " + name + " born?\tNowhere\t"));
+  CHECK(has(people, "\twrong\tno\n2\tWhere was Where born?\tLondon\t"));
+  CHECK(people.ends_with("\twrong\t-\n"));
+
+  const Outcome without_corpus = run_program(folder, words("evaluate vanilla" + line + "--json -"));
+  CHECK(nlohmann::json::parse(without_corpus.out).at("silver").is_null());
+  CHECK(!has(without_corpus.err, "own line"));
+  io::write_file_atomically(folder / "two.tsv", "Where was " + name + " born?\n");
+  const Outcome unlabelled = run_program(folder, words("evaluate vanilla corpus.txt" + line + "--json two.json"));
+  CHECK(has(unlabelled.out,
+            "; no targets provided\nIn the person's own line of the corpus: 0 of 1 answers, 0.0 %; lines found for 1 "
+            "people\n"));
+  CHECK(!has(unlabelled.out, "London"));
+  CHECK(nlohmann::json::parse(io::read_file(folder / "two.json")).at("silver").at("people_found") == 1);
 }
 
 TEST_CASE("inspect shows models, text and question files") {

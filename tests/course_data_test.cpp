@@ -6,7 +6,10 @@
 #include <cstdlib>
 
 #include "framework/data/utf8.h"
+#include "framework/optim/schedule.h"
 #include "tasks/birthplace/evaluation.h"
+#include "tasks/birthplace/own_line.h"
+#include "tasks/char_lm/character_text.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tests/program.h"
 
@@ -27,6 +30,8 @@ std::string course_folder() {
 
 const std::string course = course_folder();
 const auto needs_course_files = doctest::skip(course.empty());
+const std::filesystem::path shakespeare = std::filesystem::path(course).parent_path() / "shakespeare" / "input.txt";
+const auto needs_shakespeare = doctest::skip(course.empty() || !std::filesystem::exists(shakespeare));
 
 std::int64_t counted(const data::Example& example) {
   return static_cast<std::int64_t>(example.target.size()) - std::count(example.target.begin(), example.target.end(), Vocabulary::pad);
@@ -138,4 +143,33 @@ TEST_CASE("gradus london_baseline prints the documented score" * needs_course_fi
   CHECK(outcome.out == "Correct: 25.0 out of 500.0: 5.0%\n");
   CHECK(outcome.status == 0);
   CHECK(run_program(folder, {"london_baseline", course + "/birth_test_inputs.tsv"}).status == 3);
+}
+
+TEST_CASE("the places stand in the people's own lines as often as the assignment's notes say" * needs_course_files) {
+  const tasks::Corpus corpus = tasks::load_corpus(course + "/wiki.txt");
+  const std::vector<tasks::Question> dev = tasks::load_questions(course + "/birth_dev.tsv", false, true),
+                                     test = tasks::load_questions(course + "/birth_test_inputs.tsv", false, false);
+  std::vector<std::u32string> places;
+  for (const tasks::Question& question : dev) places.push_back(question.place);
+  const tasks::SilverScore gold = tasks::count_in_own_lines(tasks::answers_in_own_lines(corpus.text, dev, places));
+  CHECK(gold.people == 500);
+  CHECK(gold.in_line == 479);
+  CHECK(tasks::london_baseline(dev).correct == 25);
+  const std::vector<std::u32string> none(test.size());
+  CHECK(tasks::count_in_own_lines(tasks::answers_in_own_lines(corpus.text, test, none)).people == 437);
+}
+
+TEST_CASE("tiny Shakespeare, its model and the rates are those of the demo's log" * needs_shakespeare) {
+  const tasks::CharacterText source(shakespeare, 128, 512, 42);
+  CHECK(source.summary() == "data has 1115394 characters, 65 unique.");
+  CHECK(source.examples() == 1115266);
+  CHECK(source.batches_per_epoch() == 2179);
+  CHECK(source.batch(1, 2178).inputs.shape() == Shape{1115266 - 2178 * 512, 128});
+  const models::GptConfig config{.vocabulary_size = source.vocabulary().size(), .layers = 8, .heads = 8, .width = 512};
+  const double rows_of_special_characters = 2 * 2 * 512;
+  CHECK(fmt::format("{:e}", config.parameter_count() - rows_of_special_characters) == "2.535219e+07");
+  const std::int64_t tokens = source.counted_tokens_per_epoch();
+  const optim::TokenSchedule schedule{.peak = 6e-4, .warmup_tokens = 10240, .final_tokens = 2 * tokens};
+  CHECK(fmt::format("{:e}", schedule.rate(tokens)) == "3.000169e-04");
+  CHECK(fmt::format("{:e}", schedule.rate(2 * tokens)) == "6.000000e-05");
 }

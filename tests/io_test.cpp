@@ -486,6 +486,14 @@ TEST_CASE("padding at the end of an example is left out, and counted all the sam
   CHECK(rows.lengths.empty());
   CHECK(rows.predicted == 2);
   CHECK(rows.counted_tokens == 10);
+  const std::vector<data::Batch> rows_apart = data::split(rows, 3);
+  REQUIRE(rows_apart.size() == 2);
+  CHECK(rows_apart[1].inputs.shape() == Shape{1, 5});
+  CHECK(rows_apart[1].inputs.to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 0, 0, 0, 0});
+  CHECK(rows_apart[1].targets.to_vector<std::int64_t>() == std::vector<std::int64_t>{0, 0, 8, 0, 0});
+  CHECK(rows_apart[1].lengths.empty());
+  CHECK(rows_apart[0].predicted == 1);
+  CHECK(rows_apart[0].counted_tokens + rows_apart[1].counted_tokens == 10);
   CHECK(has(message_of<ContractError>([&] { data::padded(halves[1]); }), "a part of a batch cannot be padded"));
   CHECK(has(message_of<ContractError>([] { data::collate({{{1, 2}, {1, 2}}, {{1}, {1}}}); }), "one length"));
   CHECK(has(message_of<ContractError>([] { data::collate({{{1, 2}, {1}}}); }), "one length"));

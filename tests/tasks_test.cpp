@@ -12,6 +12,7 @@
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 #include "tasks/birthplace/evaluation.h"
+#include "tasks/birthplace/own_line.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tests/messages.h"
 #include "tests/temporary_folder.h"
@@ -402,4 +403,53 @@ TEST_CASE("the score is printed as Python prints it") {
   CHECK(score.correct == 1);
   CHECK(score.total == 3);
   CHECK_THROWS_AS(tasks::score_answers(questions, {U"Rome"}), ContractError);
+}
+
+TEST_CASE("an answer is looked for in the lines that begin with the person's name and a full stop") {
+  CHECK(tasks::person_of({U"Where was Ada B. C. Noé born?", U"", 1}) == U"Ada B. C. Noé");
+  CHECK(tasks::person_of({U"Where was Ada?", U"", 1}).empty());
+  CHECK(tasks::person_of({U"Who was Ada born?", U"", 1}).empty());
+  CHECK(tasks::person_of({U"Where was  born?", U"", 1}).empty());
+  CHECK(tasks::person_of({U"Where was born?", U"", 1}).empty());
+
+  const std::u32string corpus =
+      U"Ada Noé. Ada Noé (born in Rome) died in Oslo .\n"
+      U"Ada Noé Bell. Born in Bern .\n"
+      U"Bob. Bob met Ada Noé. in Paris\n\n"
+      U"Bob. Another Bob, of Lima";
+  const auto in_own_line = [&](const std::u32string& person, const std::u32string& answer) {
+    return tasks::answers_in_own_lines(corpus, {{U"Where was " + person + U" born?", U"", 1}}, {answer}).at(0);
+  };
+  CHECK(in_own_line(U"Ada Noé", U"Rome") == true);
+  CHECK(in_own_line(U"Ada Noé", U"Oslo") == true);
+  CHECK(in_own_line(U"Ada Noé", U"rome") == false);
+  CHECK(in_own_line(U"Ada Noé", U"Bern") == false);  // another's line
+  CHECK(in_own_line(U"Ada Noé", U"Paris") == false);
+  CHECK(in_own_line(U"Ada Noé", U"") == false);
+  CHECK(in_own_line(U"Bob", U"Paris") == true);  // either of two lines
+  CHECK(in_own_line(U"Bob", U"Lima") == true);
+  CHECK(in_own_line(U"Cy", U"Rome") == std::nullopt);
+  CHECK(tasks::answers_in_own_lines(corpus, {{U"Who?", U"", 1}}, {U"Rome"}).at(0) == std::nullopt);
+
+  const tasks::SilverScore score = tasks::count_in_own_lines({true, false, std::nullopt, true, std::nullopt});
+  CHECK(score.questions == 5);
+  CHECK(score.people == 3);
+  CHECK(score.in_line == 2);
+  CHECK(score.percent() == doctest::Approx(40));
+}
+
+TEST_CASE("London for every question, and the table of people") {
+  const Files files;
+  const std::vector<tasks::Question> questions = {
+      {U"Where was A born?", U"London", 1}, {U"Where was B born?", U"Oslo", 2}, {U"Where was Noé born?", U"", 4}};
+  CHECK(tasks::london_baseline(questions).correct == 1);
+  CHECK(tasks::london_baseline(questions).total == 3);
+  tasks::write_people(files / "people", questions, {U"London", U"a\tb\nc", U"Rome"}, {std::nullopt, false, true});
+  CHECK(io::read_file(files / "people") ==
+        "line\tquestion\tplace\tanswer\tverdict\tin_own_line\n"
+        "1\tWhere was A born?\tLondon\tLondon\tright\t-\n"
+        "2\tWhere was B born?\tOslo\ta\u2409b\u2424c\twrong\tno\n"
+        "4\tWhere was Noé born?\t\tRome\t-\tyes\n");
+  tasks::write_people(files / "people", {questions[1]}, {U"Oslo"}, {});
+  CHECK(io::read_file(files / "people").ends_with("\tOslo\tOslo\tright\t-\n"));
 }

@@ -592,6 +592,58 @@ TEST_CASE("nothing to train on") {
   CHECK(has(message_of<DataError>([&] { run.train(); }), "nothing to train on"));
 }
 
+TEST_CASE("a run that ends after a number of steps is the beginning of the whole run, and resumes as itself") {
+  const TemporaryFolder folder;
+  Run whole;
+  std::string after_six;  // in the second epoch
+  whole.train([&](std::int64_t step) {
+    if (step == 7) after_six = whole.state();
+  });
+  const auto limit = [&](Run& run, std::int64_t steps) {
+    run.options.max_steps = steps;
+    run.options.metrics_path = folder / "metrics.jsonl";
+    run.options.checkpoint_path = folder / fmt::format("{}.checkpoint", steps);
+  };
+  Run six;
+  limit(six, 6);
+  six.options.progress = train::ProgressMode::plain;
+  train::TrainingResult result;
+  const std::string said = errors_of([&] { result = six.train(); });
+  CHECK(result.steps == 6);
+  CHECK(result.tokens == 11 * 5 + 6 * 5);
+  CHECK(result.signal == 0);
+  CHECK(metrics_of(six.options.metrics_path) ==
+        std::vector<nlohmann::json>(reference().metrics.begin(), reference().metrics.begin() + 6));
+  CHECK(six.state() == after_six);
+  CHECK(has(said, "6 steps (of 3 epochs of 4 batches)"));
+  CHECK(has(said, "epoch 1 iter 3: "));
+  CHECK(has(said, "epoch 2 iter 1: "));  // the last one
+
+  // The state at its end is saved, and a run that is resumed there has nothing left to do.
+  Run ended;
+  limit(ended, 6);
+  ended.options.resume = true;
+  CHECK(ended.train([](std::int64_t) { FAIL("a step too many"); }).steps == 6);
+  CHECK(ended.state() == six.state());
+  Run stopped, resumed, straight;
+  for (Run* run : {&stopped, &resumed, &straight}) limit(*run, 5);
+  errors_of([&] {
+    stopped.train([](std::int64_t step) {
+      if (step == 3) std::raise(SIGINT);
+    });
+  });
+  resumed.options.resume = true;
+  CHECK(resumed.train().steps == 5);
+  straight.options.checkpoint_path = "";
+  straight.train();
+  CHECK(resumed.state() == straight.state());
+
+  Run all;
+  limit(all, 100);
+  CHECK(all.train().steps == all_steps);
+  CHECK(all.state() == reference().state);
+}
+
 TEST_CASE("training mode is on while training") {
   Run run;
   run.model.set_training(false);

@@ -95,5 +95,6 @@ inline void check_refusals(const std::vector<Refusal>& table) {
 }
 
 inline const std::string pretrain = "pretrain vanilla corpus.txt --writing_params_path new --max_epochs 1";
+inline const std::string pretrain_text = "pretrain-text corpus.txt --writing_params_path new";
 inline const std::string finetune = "finetune vanilla corpus.txt --writing_params_path new --max_epochs 1";
 inline const std::string evaluate = "evaluate vanilla corpus.txt --outputs_path new";

@@ -6,6 +6,7 @@
 namespace gradus::tools {
 
 void add_pretrain(CLI::App& program);
+void add_pretrain_text(CLI::App& program);
 void add_finetune(CLI::App& program);
 void add_evaluate(CLI::App& program);
 void add_data(CLI::App& program);

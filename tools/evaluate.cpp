@@ -5,6 +5,7 @@
 #include "framework/io/files.h"
 #include "models/model_file.h"
 #include "tasks/birthplace/evaluation.h"
+#include "tasks/birthplace/own_line.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -14,9 +15,20 @@ namespace {
 
 struct EvaluateOptions {
   CommonOptions common;
-  std::string variant, corpus, reading_params_path, eval_corpus_path, outputs_path;
+  std::string variant, corpus, reading_params_path, eval_corpus_path, outputs_path, people;
   std::int64_t show_errors = 0;
 };
+
+std::string silver_line(const std::vector<std::optional<bool>>& in_own_line) {
+  const tasks::SilverScore score = tasks::count_in_own_lines(in_own_line);
+  return fmt::format("In the person's own line of the corpus: {} of {} answers, {:.1f} %; lines found for {} people\n",
+                     score.in_line, score.questions, score.percent(), score.people);
+}
+
+nlohmann::ordered_json silver_json(const std::vector<std::optional<bool>>& in_own_line) {
+  const tasks::SilverScore score = tasks::count_in_own_lines(in_own_line);
+  return {{"in_own_line", score.in_line}, {"share", score.percent()}, {"people_found", score.people}};
+}
 
 void evaluate(const EvaluateOptions& options) {
   const Compute compute = options.common.apply();
@@ -26,17 +38,21 @@ void evaluate(const EvaluateOptions& options) {
   if (options.outputs_path.empty()) fail<UsageError>("--outputs_path is needed: the predictions go there");
   if (options.show_errors < 0) fail<UsageError>("--show_errors must not be negative, not {}", options.show_errors);
   io::require_writable(options.outputs_path);
-  require_distinct({{"CORPUS", options.corpus},
-                    {"--reading_params_path", options.reading_params_path},
-                    {"--eval_corpus_path", options.eval_corpus_path}},
-                   {{"--outputs_path", options.outputs_path}, {"--json", options.common.json}});
+  if (!options.people.empty()) io::require_writable(options.people);
+  require_distinct(
+      {{"CORPUS", options.corpus},
+       {"--reading_params_path", options.reading_params_path},
+       {"--eval_corpus_path", options.eval_corpus_path}},
+      {{"--outputs_path", options.outputs_path}, {"--people", options.people}, {"--json", options.common.json}});
   models::LoadedModel loaded =
       models::load_model(options.reading_params_path, options.variant, options.common.seed, compute.dtype);
   loaded.model->to(compute.device);
+  std::u32string corpus_text;
   if (!options.corpus.empty()) {
-    const tasks::Corpus corpus = tasks::load_corpus(options.corpus);
+    tasks::Corpus corpus = tasks::load_corpus(options.corpus);
     std::cout << corpus.summary() << std::endl;
     data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options.reading_params_path, options.corpus);
+    corpus_text = std::move(corpus.text);
   }
   std::cout << "number of parameters: " << loaded.model->parameter_count() << std::endl;
   const std::vector<tasks::Question> questions = tasks::load_questions(options.eval_corpus_path, false, false);
@@ -46,22 +62,36 @@ void evaluate(const EvaluateOptions& options) {
         progress.count(done, static_cast<std::int64_t>(questions.size()), "questions answered");
       });
   tasks::write_predictions(options.outputs_path, answers);
+  std::vector<std::optional<bool>> in_own_line;
+  if (!corpus_text.empty()) in_own_line = tasks::answers_in_own_lines(corpus_text, questions, answers);
+  if (!options.people.empty()) tasks::write_people(options.people, questions, answers, in_own_line);
+  const nlohmann::ordered_json silver = in_own_line.empty() ? nullptr : silver_json(in_own_line);
   if (questions[0].place.empty()) {
     std::cout << "No gold birth places provided; returning (0,0)\n"
               << "Predictions written to " << options.outputs_path << "; no targets provided\n";
-    write_json(options.common.json, {{"questions", questions.size()}, {"places_given", false}});
+    if (!in_own_line.empty()) std::cout << silver_line(in_own_line);
+    write_json(options.common.json, {{"questions", questions.size()}, {"places_given", false}, {"silver", silver}});
     return;
   }
   const tasks::Score score = tasks::score_answers(questions, answers);
   const auto [low, high] = score.interval();
   std::cout << score.course_line() << "\n" << fmt::format("95 % interval: {:.1f} % to {:.1f} %\n", low, high);
+  const tasks::Score london = tasks::london_baseline(questions);
+  std::cout << fmt::format("London for every question: {} of {}, {:.1f} %\n", london.correct, london.total,
+                           london.percent());
+  if (!in_own_line.empty()) std::cout << silver_line(in_own_line);
   for (std::size_t i = 0, shown = 0; i < questions.size() && static_cast<std::int64_t>(shown) < options.show_errors; ++i) {
     if (questions[i].place == answers[i]) continue;
     ++shown;
     std::cout << fmt::format("line {}: {} expected '{}', answered '{}'\n", questions[i].line, data::encode_utf8(questions[i].text),
                              data::encode_utf8(questions[i].place), data::encode_utf8(answers[i]));
   }
-  write_json(options.common.json, {{"correct", score.correct}, {"total", score.total}, {"accuracy", score.percent()}, {"interval", {low, high}}});
+  write_json(options.common.json, {{"correct", score.correct},
+                                   {"total", score.total},
+                                   {"accuracy", score.percent()},
+                                   {"interval", {low, high}},
+                                   {"london_baseline", {{"correct", london.correct}, {"accuracy", london.percent()}}},
+                                   {"silver", silver}});
 }
 
 }  // namespace
@@ -71,16 +101,23 @@ void add_evaluate(CLI::App& program) {
   CLI::App* command = program.add_subcommand("evaluate", "Answer questions with a finetuned model and score the answers");
   command->add_option("VARIANT", options->variant, "Model: vanilla, rope, synthesizer, perceiver or perceiver-ar")
       ->required();
-  command->add_option("CORPUS", options->corpus, "Pretraining corpus; only checked against the model, may be left out");
+  command->add_option("CORPUS", options->corpus,
+                      "Pretraining corpus; checked against the model, and searched for the answers; may be left out");
   command->add_option("--reading_params_path", options->reading_params_path, "The model")->type_name("FILE");
   command->add_option("--eval_corpus_path", options->eval_corpus_path, "Questions, with or without places")->type_name("FILE");
   command->add_option("--outputs_path", options->outputs_path, "One prediction a line goes here")->type_name("FILE");
+  command->add_option("--people", options->people, "A table of questions, places, answers and verdicts goes here")
+      ->type_name("FILE");
   add_integer(*command, "--show_errors", options->show_errors, "Print the first N wrong answers");
   add_common_options(*command, options->common);
   add_examples(*command,
                "  gradus evaluate vanilla wiki.txt --reading_params_path vanilla.finetune.params \\\n"
                "    --eval_corpus_path birth_dev.tsv --outputs_path vanilla.pretrain.dev.predictions\n"
-               "  gradus evaluate vanilla --reading_params_path m --eval_corpus_path birth_dev.tsv --outputs_path out --show_errors 5");
+               "  gradus evaluate vanilla --reading_params_path m --eval_corpus_path birth_dev.tsv --outputs_path out "
+               "--show_errors 5\n"
+               "  gradus evaluate vanilla wiki.txt --reading_params_path m --eval_corpus_path birth_dev.tsv "
+               "--outputs_path out \\\n"
+               "    --people people.tsv --json score.json");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
     evaluate(*options);

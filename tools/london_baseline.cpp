@@ -11,11 +11,8 @@ void add_london_baseline(CLI::App& program) {
   CLI::App* command = program.add_subcommand("london_baseline", "Score the answer London for every question");
   command->add_option("QUESTIONS", *path, "Questions and places, separated by tabs")->required();
   add_examples(*command, "  gradus london_baseline birth_dev.tsv");
-  command->callback([path] {
-    const std::vector<tasks::Question> questions = tasks::load_questions(*path, false, true);
-    const std::vector<std::u32string> answers(questions.size(), U"London");
-    std::cout << tasks::score_answers(questions, answers).course_line() << "\n";
-  });
+  command->callback(
+      [path] { std::cout << tasks::london_baseline(tasks::load_questions(*path, false, true)).course_line() << "\n"; });
 }
 
 }  // namespace gradus::tools

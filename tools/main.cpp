@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   program.get_formatter()->column_width(34);
   tools::add_demo(program);
   tools::add_pretrain(program);
+  tools::add_pretrain_text(program);
   tools::add_finetune(program);
   tools::add_evaluate(program);
   tools::add_data(program);

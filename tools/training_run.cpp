@@ -42,6 +42,12 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--bottleneck_dim", options.bottleneck_dim,
               "Latents of a perceiver; 0 for the assignment's flag default, 32 (its scripts pass 64)");
   command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
+  add_run_options(command, options);
+}
+
+void add_run_options(CLI::App& command, TrainingRunOptions& options) {
+  add_integer(command, "--max_steps", options.max_steps,
+              "End after so many steps, with the schedule of all; 0 for the last epoch's end");
   command.add_option("--metrics", options.metrics, "Write one JSON object a step to FILE")->type_name("FILE");
   command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
   add_integer(command, "--checkpoint_every", options.checkpoint_every, "Steps between checkpoints; 0 for none but by time");
@@ -78,9 +84,8 @@ void check_training_options(const TrainingRunOptions& options) {
     fail<UsageError>("--bottleneck_dim belongs to the perceivers; the variant is {}", options.variant);
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
   if (options.max_epochs < 0) fail<UsageError>("--max_epochs must not be negative, not {}", options.max_epochs);
+  if (options.max_steps < 0) fail<UsageError>("--max_steps must not be negative, not {}", options.max_steps);
   if (options.micro_batches < 1) fail<UsageError>("--micro_batches must be at least 1, not {}", options.micro_batches);
-  if (options.padded && options.micro_batches > 1)
-    fail<UsageError>("--padded keeps a batch whole: --micro_batches must be 1, not {}", options.micro_batches);
   if (options.batch_size < 0) fail<UsageError>("--batch_size must not be negative, not {}", options.batch_size);
   if (options.edition < 2021 || options.edition > 2024) fail<UsageError>("--edition must be 2021, 2022, 2023 or 2024, not {}", options.edition);
   if (options.warmup_tokens < 0 || options.final_tokens < 0) fail<UsageError>("--warmup_tokens and --final_tokens must not be negative");
@@ -94,18 +99,14 @@ void check_training_options(const TrainingRunOptions& options) {
   io::require_writable(options.writing_params_path);
   if (!options.metrics.empty()) io::require_writable(options.metrics);
   io::require_writable(checkpoint_path(options));
-  require_distinct({{"CORPUS", options.corpus},
+  require_distinct({{options.corpus_argument, options.corpus},
                     {"--finetune_corpus_path", options.finetune_corpus_path},
                     {"--reading_params_path", options.reading_params_path}},
                    {{"--writing_params_path", options.writing_params_path},
                     {"--checkpoint", checkpoint_path(options)},
                     {"--metrics", options.metrics},
                     {"--json", options.common.json}});
-  const models::GptConfig config = model_config(options, 256);
-  config.validate();
-  if (options.micro_batches > 1 && !config.takes_lengths())
-    fail<UsageError>("a batch of {} is rows of one length, which stay whole: --micro_batches must be 1, not {}",
-                     options.variant, options.micro_batches);
+  model_config(options, 256).validate();
 }
 
 models::GptConfig model_config(const TrainingRunOptions& options, std::int64_t vocabulary_size) {
@@ -144,19 +145,22 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& reci
       {"--micro_batches", options.micro_batches},
       {"--seed", options.common.seed},
       {"--dtype", options.common.dtype},
-      {"--edition", options.edition},
       {"--max_epochs", recipe.epochs},
-      {"--" + recipe.function + "_lr", recipe.learning_rate},
+      {recipe.rate_flag.empty() ? "--" + recipe.function + "_lr" : recipe.rate_flag, recipe.learning_rate},
       {"--warmup_tokens", schedule.warmup_tokens},
       {"--final_tokens", schedule.final_tokens},
       {"--hold_rate", options.hold_rate},
       {"--decay", options.decay},
-      {"--shuffle", options.shuffle},
       {"--block_size", model.block_size},
       {"--layers", model.layers},
       {"--heads", model.heads},
       {"--width", model.width},
       {"--dropout", model.dropout.residual}};
+  if (recipe.of_assignment) {
+    settings["--edition"] = options.edition;
+    settings["--shuffle"] = options.shuffle;
+  }
+  if (options.max_steps > 0) settings["--max_steps"] = options.max_steps;
   if (options.padded) settings["--padded"] = true;
   if (model.variant != models::Variant::vanilla) settings["VARIANT"] = options.variant;
   if (model.is_perceiver()) settings["--bottleneck_dim"] = model.latents;
@@ -179,6 +183,7 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
                   const data::Vocabulary& vocabulary, const data::BatchSource& source) {
   train::TrainerOptions trainer;
   trainer.max_epochs = recipe.epochs;
+  trainer.max_steps = options.max_steps;
   trainer.micro_batches = options.micro_batches;
   trainer.graph = !options.eager;
   trainer.schedule = {.peak = recipe.learning_rate,

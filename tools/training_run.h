@@ -15,6 +15,8 @@ struct TrainingRunOptions {
   CommonOptions common;
   std::string variant, corpus, writing_params_path, reading_params_path, metrics, checkpoint, decay = "assignment";
   std::string tb_expt_name = "run", finetune_corpus_path;
+  std::string corpus_argument = "CORPUS";  ///< what the command calls `corpus`
+  std::int64_t max_steps = 0;
   std::int64_t edition = 2023, max_epochs = 0, batch_size = 0, warmup_tokens = 10240, final_tokens = 0,
                checkpoint_every = 0, bottleneck_dim = 0, micro_batches = 1;
   std::int64_t block_size = 128, layers = 4, heads = 8, width = 256;
@@ -25,6 +27,9 @@ struct TrainingRunOptions {
 
 void add_training_options(CLI::App& command, TrainingRunOptions& options);
 
+/// Of these, what has nothing to do with the task: the run's end, metrics and checkpoints, and the common options.
+void add_run_options(CLI::App& command, TrainingRunOptions& options);
+
 /// Throws UsageError for contradictions, before anything is read.
 void check_training_options(const TrainingRunOptions& options);
 
@@ -33,10 +38,12 @@ void require_same_model(const CLI::App& command, const TrainingRunOptions& optio
 
 /// What pretraining and finetuning do differently.
 struct Recipe {
-  std::string function;  ///< "pretrain" or "finetune"
+  std::string function;  ///< the command: "pretrain", "finetune" or "pretrain-text"
   double learning_rate = 0;
   std::int64_t epochs = 0;
   std::int64_t final_tokens = 0;  ///< of the schedule, unless the user sets them
+  std::string rate_flag = "";     ///< the option that sets learning_rate, where it is not --FUNCTION_lr
+  bool of_assignment = true;      ///< --edition and --shuffle are among its options
 };
 
 /// Trains with the assignment's loss (mean over targets that are not pad), saves the model, and removes the checkpoint.

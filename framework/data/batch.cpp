@@ -58,7 +58,8 @@ Batch padded(const Batch& batch) {
 }
 
 std::vector<Batch> split(const Batch& batch, std::int64_t parts) {
-  const auto sequences = static_cast<std::int64_t>(batch.lengths.size());
+  const bool ragged = !batch.lengths.empty();
+  const std::int64_t sequences = ragged ? static_cast<std::int64_t>(batch.lengths.size()) : batch.inputs.size(0);
   if (parts < 1) fail("a batch can be split into one part at least, not {}", parts);
   if (parts == 1 || sequences < 2) return {batch};
   parts = std::min(parts, sequences);
@@ -69,13 +70,15 @@ std::vector<Batch> split(const Batch& batch, std::int64_t parts) {
   for (std::int64_t part = 0; part < parts; ++part) {
     const std::int64_t first = part * sequences / parts, last = (part + 1) * sequences / parts;
     Batch piece = batch;
-    piece.lengths.assign(batch.lengths.begin() + first, batch.lengths.begin() + last);
+    if (ragged) piece.lengths.assign(batch.lengths.begin() + first, batch.lengths.begin() + last);
     piece.counted_tokens = part == 0 ? batch.counted_tokens : 0;
-    const std::int64_t end = std::accumulate(piece.lengths.begin(), piece.lengths.end(), begin);
+    const std::int64_t end = ragged ? std::accumulate(piece.lengths.begin(), piece.lengths.end(), begin)
+                                    : begin + (last - first) * batch.inputs.size(1);
     const std::vector<std::int64_t> own_inputs(inputs.begin() + begin, inputs.begin() + end),
         own_targets(targets.begin() + begin, targets.begin() + end);
-    piece.inputs = from_values({1, end - begin}, own_inputs);
-    piece.targets = from_values({1, end - begin}, own_targets);
+    const Shape shape = ragged ? Shape{1, end - begin} : Shape{last - first, batch.inputs.size(1)};
+    piece.inputs = from_values(shape, own_inputs);
+    piece.targets = from_values(shape, own_targets);
     piece.predicted = (end - begin) - std::count(own_targets.begin(), own_targets.end(), 0);
     result.push_back(std::move(piece));
     begin = end;

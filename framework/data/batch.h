@@ -30,8 +30,7 @@ Batch collate(const std::vector<Example>& examples);
 /// rounding and other dropout masks. More is computed, and every such batch has one shape.
 Batch padded(const Batch& batch);
 
-/// The sequences of a ragged batch in so many batches, or as many as there are sequences. counted_tokens stays with the
-/// first.
+/// The sequences, or rows, of a batch in so many batches, or as many as there are. counted_tokens stays with the first.
 std::vector<Batch> split(const Batch& batch, std::int64_t parts);
 
 Batch on_device(const Batch& batch, Device device);

@@ -57,8 +57,8 @@ void Progress::step(const StepReport& report) {
   smoothed_loss_ = report.step <= 1 || smoothed_loss_ == 0 ? report.loss : 0.9 * smoothed_loss_ + 0.1 * report.loss;
   const auto now = std::chrono::steady_clock::now();
   const double waited = std::chrono::duration<double>(now - last_).count();
-  const bool epoch_ends = report.batch + 1 == report.batches_per_epoch;
-  if (mode_ == ProgressMode::lines || (mode_ == ProgressMode::plain && (epoch_ends || waited > 30))) {
+  const bool epoch_or_run_ends = report.batch + 1 == report.batches_per_epoch || report.step == report.total_steps;
+  if (mode_ == ProgressMode::lines || (mode_ == ProgressMode::plain && (epoch_or_run_ends || waited > 30))) {
     std::fputs((course_line(report) + "\n").c_str(), stderr);
     last_ = now;
   } else if (mode_ == ProgressMode::bar && (waited > 0.1 || report.step == report.total_steps)) {

@@ -10,7 +10,7 @@ namespace gradus::train {
 enum class ProgressMode {
   automatic,  ///< bar on a terminal, else plain
   bar,        ///< one line that is rewritten, at most ten times a second
-  plain,      ///< a line after the first step, at the end of each epoch, and every 30 seconds
+  plain,      ///< a line after the first step, at the end of each epoch and of the run, and every 30 seconds
   lines,      ///< a line for every step
   off,
 };

@@ -68,7 +68,9 @@ std::string first_non_finite(const nn::Module& model, const LossFunction& loss, 
 
 TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& optimizer, const data::BatchSource& source,
                      const LossFunction& loss, const TrainerOptions& options) {
-  const std::int64_t batches = source.batches_per_epoch(), total_steps = batches * options.max_epochs;
+  const std::int64_t batches = source.batches_per_epoch(), steps_of_all_epochs = batches * options.max_epochs;
+  const bool ends_early = options.max_steps > 0 && options.max_steps < steps_of_all_epochs;
+  const std::int64_t total_steps = ends_early ? options.max_steps : steps_of_all_epochs;
   if (batches < 1) fail<DataError>("there is nothing to train on");
   Position position;
   Progress progress(options.progress);
@@ -79,11 +81,12 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     progress.message(fmt::format("resumed from {}: {} of {} steps done", options.checkpoint_path, position.step, total_steps));
   }
   MetricsFile metrics(options.metrics_path, position.step);
-  const std::int64_t all_tokens = source.counted_tokens_per_epoch() * options.max_epochs;
+  const std::int64_t all_tokens = source.counted_tokens_per_epoch() * total_steps / batches;
   const std::string runs_on =
       model.device() == Device{} ? fmt::format("{} threads", cpu::thread_count()) : describe(model.device());
-  progress.message(fmt::format("{} steps ({} epochs of {} batches), {} parameters, {}; {}", total_steps,
-                               options.max_epochs, batches, model.parameter_count(), runs_on, optimizer.describe()));
+  progress.message(fmt::format("{} steps ({}{} epochs of {} batches), {} parameters, {}; {}", total_steps,
+                               ends_early ? "of " : "", options.max_epochs, batches, model.parameter_count(), runs_on,
+                               optimizer.describe()));
   progress.message(fmt::format("learning rate: {:e} at first, {:e} half-way, {:e} at the end", options.schedule.peak,
                                options.schedule.rate(all_tokens / 2), options.schedule.rate(all_tokens)));
   if (options.schedule.climbs_again(all_tokens)) {
@@ -124,8 +127,12 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
                     {.micro_batches = options.micro_batches, .clip_norm = options.clip_norm, .graph = options.graph});
   bool said_graph = false;
   data::Batch next;
-  if (position.epoch < options.max_epochs) next = source.batch(position.epoch, position.batch);
-  while (position.epoch < options.max_epochs) {
+  const auto ends_at = [&](std::int64_t epoch, std::int64_t steps) {
+    return epoch >= options.max_epochs || (ends_early && steps >= total_steps);
+  };
+  bool at_end = ends_at(position.epoch, position.step);
+  if (!at_end) next = source.batch(position.epoch, position.batch);
+  while (!at_end) {
     const Clock::time_point step_start = Clock::now();
     const data::Batch batch = std::move(next);
     const Generator generator_before = generator;
@@ -139,7 +146,8 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     const std::int64_t epoch = position.epoch, index = position.batch;
     const bool ends_epoch = index + 1 == batches;
     const std::int64_t next_epoch = epoch + ends_epoch, next_index = ends_epoch ? 0 : index + 1;
-    if (next_epoch < options.max_epochs) next = source.batch(next_epoch, next_index);  // while a device works
+    at_end = ends_at(next_epoch, position.step + 1);
+    if (!at_end) next = source.batch(next_epoch, next_index);  // while a device works
     const auto [loss_value, gradient_norm] = step.finish();
     if (step.ran_as_graph() && !std::exchange(said_graph, true)) {
       progress.message(fmt::format("from step {} on, steps of this shape are one CUDA graph", position.step + 1));
@@ -171,7 +179,6 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
       throw;
     }
 
-    const bool at_end = position.epoch == options.max_epochs;
     result.signal = SignalScope::received();
     const bool due = (options.checkpoint_every > 0 && position.step % options.checkpoint_every == 0) ||
                      std::chrono::duration<double>(Clock::now() - last_checkpoint).count() > options.checkpoint_seconds;

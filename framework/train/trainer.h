@@ -12,6 +12,7 @@ namespace gradus::train {
 
 struct TrainerOptions {
   std::int64_t max_epochs = 1;
+  std::int64_t max_steps = 0;      ///< the run ends after so many, the schedule is the same; 0: with the last epoch
   std::int64_t micro_batches = 1;  ///< parts of a batch that run one after the other, for less memory: one step for all
   double clip_norm = 1.0;  ///< bound of the gradients' common norm
   bool graph = true;       ///< as in StepOptions

@@ -109,13 +109,45 @@ Score score_answers(const std::vector<Question>& questions, const std::vector<st
   return score;
 }
 
+Score london_baseline(const std::vector<Question>& questions) {
+  return score_answers(questions, std::vector<std::u32string>(questions.size(), U"London"));
+}
+
+namespace {
+
+/// On one line, in one cell of a table.
+std::string printable(std::u32string answer) {
+  std::replace(answer.begin(), answer.end(), U'\n', U'\u2424');
+  return data::encode_utf8(answer);
+}
+
+}  // namespace
+
 void write_predictions(const std::string& path, const std::vector<std::u32string>& answers) {
   std::string text;
-  for (std::u32string answer : answers) {
-    std::replace(answer.begin(), answer.end(), U'\n', U'\u2424');
-    text += data::encode_utf8(answer) + "\n";
-  }
+  for (const std::u32string& answer : answers) text += printable(answer) + "\n";
   io::write_file_atomically(path, text);
+}
+
+void write_people(const std::string& path, const std::vector<Question>& questions,
+                  const std::vector<std::u32string>& answers, const std::vector<std::optional<bool>>& in_own_line) {
+  if (questions.size() != answers.size()) fail("{} questions but {} answers", questions.size(), answers.size());
+  std::string table = "line\tquestion\tplace\tanswer\tverdict\tin_own_line\n";
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    const Question& question = questions[i];
+    std::u32string answer = answers[i];
+    std::replace(answer.begin(), answer.end(), U'\t', U'\u2409');
+    const std::optional<bool> silver = in_own_line.empty() ? std::nullopt : in_own_line.at(i);
+    table += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\n", question.line, data::encode_utf8(question.text),
+                         data::encode_utf8(question.place), printable(answer),
+                         question.place.empty()         ? "-"
+                         : question.place == answers[i] ? "right"
+                                                        : "wrong",
+                         !silver   ? "-"
+                         : *silver ? "yes"
+                                   : "no");
+  }
+  io::write_file_atomically(path, table);
 }
 
 }  // namespace gradus::tasks
