@@ -39,6 +39,10 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
   } catch (const UsageError& error) {
     fail<DataError>("{}: its configuration is damaged: {}", path, error.what());
   }
+  if (to_string(config.variant) != file.require("variant", path)) {
+    fail<DataError>("{}: its configuration is damaged: it describes the variant '{}', the file is said to hold '{}'", path,
+                    to_string(config.variant), file.metadata.at("variant"));
+  }
   data::Vocabulary vocabulary = data::Vocabulary::from_characters(data::decode_utf8(file.require("vocabulary", path), path), path);
   if (vocabulary.size() != config.vocabulary_size) {
     fail<DataError>("{}: its vocabulary has {} characters, its configuration says {}", path, vocabulary.size(), config.vocabulary_size);

@@ -27,7 +27,7 @@ void check(std::size_t outer, std::size_t positions, std::size_t heads, std::siz
     const double a(x[shift + i]), b(x[shift + i + 1]), cosine = cosines[angle], sine = back ? -sines[angle] : sines[angle];
     const double first = a * cosine - b * sine, second = a * sine + b * cosine;
     const double off = 3 * rounding_error<A> * (std::fabs(a) + std::fabs(b)) * (std::fabs(cosine) + std::fabs(sine));
-    for (const std::vector<T>& y : {by_naive, by_fast}) {
+    for (const T* y : {by_naive.data(), by_fast.data()}) {
       wrong += !is_close(double(y[shift + i]), first, off + rounding_error<T> * std::fabs(first));
       wrong += !is_close(double(y[shift + i + 1]), second, off + rounding_error<T> * std::fabs(second));
     }
