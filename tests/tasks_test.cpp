@@ -240,6 +240,99 @@ TEST_CASE("span corruption is a pure function of seed, epoch and document") {
   CHECK(message_of<UsageError>([&] { tasks::assignment_rules(7, 6); }) == "block_size must be at least 8 to hold a corrupted document, not 7");
 }
 
+TEST_CASE("the names in a document are its capitalised words, neighbours together, but for those of the title") {
+  const auto names = [](std::u32string_view document) {
+    std::vector<std::string> found;
+    const tasks::Mentions mentions = tasks::find_mentions(document);
+    for (const auto& [begin, end] : mentions.names)
+      found.push_back(data::encode_utf8(document.substr(begin, end - begin)));
+    found.insert(found.begin(), data::encode_utf8(document.substr(0, mentions.title)));
+    return found;
+  };
+  using Strings = std::vector<std::string>;
+  CHECK(names(U"Ada Long. Ada Long (2 May 1840 New York, Ohio) was a printer of New York .") ==
+        Strings{"Ada Long", "May", "New York", "Ohio", "New York"});
+  CHECK(names(U"J. R. Ito. Ito was born in \u00c5bo-Land by O'Neil") ==
+        Strings{"J. R. Ito", "\u00c5bo-Land", "O'Neil"});
+  CHECK(names(U"no full stop, in Rome") == Strings{""});
+  CHECK(names(U"") == Strings{""});
+  CHECK(names(U"X. ") == Strings{""});
+}
+
+TEST_CASE("an example that asks for a name: title, words around it, and a loss on the name alone") {
+  const std::u32string text = U"Ada Long. She was born in Rome and lived with Bob Hope in Paris .";
+  const Vocabulary vocabulary = Vocabulary::from_text(text, "test");
+  const std::vector<std::int64_t> document = vocabulary.encode(text, "test");
+  const tasks::Mentions mentions = tasks::find_mentions(text);
+  std::set<std::string> seen;
+  std::size_t title_first = 0;
+  for (std::uint64_t stream = 0; stream < 400; ++stream) {
+    StreamReader draw(3, stream);
+    const auto example = tasks::ask_for_name(document, mentions, 127, draw);
+    REQUIRE(example);
+    CHECK(example->input.size() == 127);
+    std::vector<std::int64_t> ids = example->input;
+    ids.erase(std::find(ids.begin(), ids.end(), Vocabulary::pad), ids.end());
+    const std::string line = data::encode_utf8(vocabulary.decode(ids));
+    seen.insert(line);
+    // context, with the title on one side, then the name
+    const std::size_t first = line.find("⁇"), second = line.find("⁇", first + 1), third = line.find("⁇", second + 1);
+    REQUIRE(third + std::string("⁇").size() == line.size());
+    const std::string name = line.substr(second + 3, third - second - 3);
+    std::string context = line.substr(0, second);
+    if (context.starts_with("Ada Long. ")) {
+      ++title_first;
+      context.erase(0, 10);
+    } else {
+      REQUIRE(context.ends_with(". Ada Long"));
+      context.resize(context.size() - 10);
+    }
+    context.replace(context.find("⁇"), 3, name);
+    CHECK(data::encode_utf8(text).find(context) != std::string::npos);
+    const std::set<std::string> names = {"She", "Rome", "Bob Hope", "Paris"};
+    CHECK(names.count(name) == 1);
+    std::vector<std::int64_t> counted;
+    for (std::int64_t id : example->target) {
+      if (id != Vocabulary::pad) counted.push_back(id);
+    }
+    CHECK(data::encode_utf8(vocabulary.decode(counted)) == name + "⁇");
+  }
+  CHECK(seen.count("Ada Long. born in ⁇⁇Rome⁇") == 1);
+  CHECK(seen.count("in ⁇ and. Ada Long⁇Rome⁇") == 1);
+  CHECK(seen.size() > 60);
+  CHECK(title_first > 150);
+  CHECK(title_first < 250);
+  StreamReader draw(3, 0);
+  CHECK(!tasks::ask_for_name(document, mentions, 11, draw));  // no room
+  CHECK(!tasks::ask_for_name(document, tasks::find_mentions(U"nothing"), 127, draw));
+}
+
+TEST_CASE("a share of the examples asks for names; without it the examples are as ever") {
+  const Files files;
+  const tasks::Corpus corpus = tasks::load_corpus(
+      files.write("corpus", "Ada Long. She was born in Rome .\nno names here\nBo Ek. Lived in Oslo ."));
+  tasks::CorruptionRules rules = tasks::assignment_rules(48, 47);
+  const tasks::SpanCorruption plain(corpus, rules, 2, 7);
+  rules.names = 0.5;
+  const tasks::SpanCorruption mixed(corpus, rules, 2, 7);
+  std::size_t asked = 0;
+  for (std::int64_t epoch = 0; epoch < 200; ++epoch) {
+    for (std::int64_t document = 0; document < 3; ++document) {
+      const data::Example example = mixed.example(epoch, document);
+      if (example.input == plain.example(epoch, document).input &&
+          example.target == plain.example(epoch, document).target)
+        continue;
+      CHECK(document != 1);
+      ++asked;
+    }
+  }
+  CHECK(asked > 150);
+  CHECK(asked < 250);
+  rules.names = 1.5;
+  CHECK(message_of<UsageError>([&] { tasks::SpanCorruption(corpus, rules, 2, 7); }) ==
+        "the share of names must be between 0 and 1, not 1.5");
+}
+
 TEST_CASE("the two editions differ by one id") {
   for (std::int64_t length : {127, 128}) {
     const data::Example example = tasks::corrupt(counting_document(150), tasks::assignment_rules(128, length), 1, 2);

@@ -11,6 +11,10 @@ void add_pretrain(CLI::App& program) {
   auto options = std::make_shared<TrainingRunOptions>();
   CLI::App* command = program.add_subcommand("pretrain", "Pretrain on a corpus by span corruption");
   add_training_options(*command, *options);
+  command
+      ->add_option("--names", options->names,
+                   "Share of examples that ask for a name in a document, given its title and a few words")
+      ->capture_default_str();
   add_examples(*command,
                "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
                "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
@@ -24,8 +28,10 @@ void add_pretrain(CLI::App& program) {
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
     std::cout << corpus.summary() << std::endl;
     const std::int64_t length = options->edition >= 2024 ? options->block_size : options->block_size - 1;
-    const tasks::SpanCorruption source(corpus, tasks::assignment_rules(options->block_size, length),
-                                       options->batch_size > 0 ? options->batch_size : 128, options->common.seed, options->shuffle);
+    tasks::CorruptionRules rules = tasks::assignment_rules(options->block_size, length);
+    rules.names = options->names;
+    const tasks::SpanCorruption source(corpus, rules, options->batch_size > 0 ? options->batch_size : 128,
+                                       options->common.seed, options->shuffle);
     models::Gpt model(model_config(*options, corpus.vocabulary.size()), options->common.seed, compute.dtype);
     model.to(compute.device);
     // The schedule was made for 200 of the 650 epochs until the edition of 2024 stretched it over all.

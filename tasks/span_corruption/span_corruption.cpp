@@ -16,7 +16,7 @@ namespace {
 using data::Vocabulary;
 
 /// Streams of one seed: corruption counts up from 0, the order of the epochs has its own range.
-constexpr std::uint64_t order_streams = std::uint64_t{1} << 62;
+constexpr std::uint64_t order_streams = std::uint64_t{1} << 62, name_streams = std::uint64_t{1} << 61;
 
 }  // namespace
 
@@ -80,8 +80,14 @@ std::vector<std::int64_t> batch_items(std::int64_t count, std::int64_t batch_siz
 SpanCorruption::SpanCorruption(const Corpus& corpus, const CorruptionRules& rules, std::int64_t batch_size, std::uint64_t seed, bool shuffle)
     : corpus_(&corpus), rules_(rules), batch_size_(batch_size), seed_(seed), shuffle_(shuffle) {
   if (batch_size < 1) fail<UsageError>("batch_size must be at least 1, not {}", batch_size);
+  if (!(rules.names >= 0 && rules.names <= 1))
+    fail<UsageError>("the share of names must be between 0 and 1, not {}", rules.names);
   if (rules.longest_truncation + 2 > rules.length + 1) {
     fail<UsageError>("documents of up to {} characters and two marks do not fit examples of {}", rules.longest_truncation, rules.length);
+  }
+  if (rules.names > 0) {
+    for (const auto& document : corpus.documents)
+      mentions_.push_back(find_mentions(corpus.vocabulary.decode(document)));
   }
 }
 
@@ -93,6 +99,13 @@ std::int64_t SpanCorruption::counted_tokens_per_epoch() const { return static_ca
 
 data::Example SpanCorruption::example(std::int64_t epoch, std::int64_t document) const {
   const auto stream = static_cast<std::uint64_t>(epoch) * corpus_->documents.size() + static_cast<std::uint64_t>(document);
+  if (rules_.names > 0) {
+    StreamReader draw(seed_, name_streams + stream);
+    if (draw.next_uniform() < rules_.names) {
+      const auto asked = ask_for_name(corpus_->documents[document], mentions_[document], rules_.length, draw);
+      if (asked) return *asked;
+    }
+  }
   return corrupt(corpus_->documents[document], rules_, seed_, stream);
 }
 

@@ -6,6 +6,7 @@
 
 #include "framework/data/batch.h"
 #include "framework/data/vocabulary.h"
+#include "tasks/span_corruption/mentions.h"
 
 namespace gradus::tasks {
 
@@ -29,6 +30,7 @@ struct CorruptionRules {
   std::int64_t shortest_truncation = 4;  ///< a document is cut to a length uniform in [shortest, longest]
   std::int64_t longest_truncation = 112;
   double shortest_mask = 0.125, longest_mask = 0.375;  ///< span length as a share of the truncated document, uniform
+  double names = 0;  ///< share of the examples that ask for a name instead, where the document has one
 };
 
 /// The assignment's rules for a block size: truncation to at most 7/8 of it.
@@ -51,6 +53,7 @@ class SpanCorruption : public data::BatchSource {
  private:
   const Corpus* corpus_;
   CorruptionRules rules_;
+  std::vector<Mentions> mentions_;  ///< of each document, where names are asked for
   std::int64_t batch_size_;
   std::uint64_t seed_;
   bool shuffle_;

@@ -1,0 +1,100 @@
+#include "tasks/span_corruption/mentions.h"
+
+#include <algorithm>
+
+#include "framework/data/vocabulary.h"
+
+namespace gradus::tasks {
+namespace {
+
+constexpr std::int64_t most_words_before = 4, most_words_behind = 3;
+
+bool is_capital(char32_t c) { return (c >= U'A' && c <= U'Z') || (c >= 0xC0 && c <= 0xDE && c != 0xD7); }
+bool is_of_word(char32_t c) {
+  return (c >= U'a' && c <= U'z') || is_capital(c) || c >= 0xC0 || c == U'\'' || c == U'-';
+}
+
+/// Where the title ends: at the first ". " that is not behind an initial.
+std::size_t end_of_title(std::u32string_view document) {
+  std::size_t dot = document.find(U". ");
+  while (dot != std::u32string_view::npos && dot > 0 && is_capital(document[dot - 1]) &&
+         (dot == 1 || !is_of_word(document[dot - 2]))) {
+    dot = document.find(U". ", dot + 1);
+  }
+  return dot;
+}
+
+}  // namespace
+
+Mentions find_mentions(std::u32string_view document) {
+  Mentions mentions;
+  const std::size_t dot = end_of_title(document);
+  if (dot == std::u32string_view::npos) return mentions;
+  mentions.title = static_cast<std::int64_t>(dot);
+  const auto size = static_cast<std::int64_t>(document.size());
+  bool behind_name = false;  // the last word was part of one
+  for (std::int64_t i = mentions.title + 2; i < size;) {
+    if (!is_of_word(document[i])) {
+      ++i;
+      continue;
+    }
+    std::int64_t end = i;
+    while (end < size && is_of_word(document[end])) ++end;
+    if (is_capital(document[i])) {
+      const bool next_to_it = behind_name && mentions.names.back().end + 1 == i && document[i - 1] == U' ';
+      if (next_to_it) mentions.names.back().end = end;
+      else mentions.names.push_back({i, end});
+    }
+    behind_name = is_capital(document[i]);
+    mentions.words.push_back({i, end});
+    i = end;
+  }
+  const std::u32string_view title = document.substr(0, dot);
+  std::erase_if(mentions.names, [&](const CharacterRange& name) {
+    return title.find(document.substr(name.begin, name.end - name.begin)) != std::u32string_view::npos;
+  });
+  return mentions;
+}
+
+std::optional<data::Example> ask_for_name(const std::vector<std::int64_t>& document, const Mentions& mentions,
+                                          std::int64_t length, StreamReader& draw) {
+  if (mentions.names.empty()) return {};
+  const CharacterRange name =
+      mentions.names[draw.next_integer(0, static_cast<std::int64_t>(mentions.names.size()) - 1)];
+  const auto first_behind =
+      std::ranges::find_if(mentions.words, [&](const CharacterRange& w) { return w.begin >= name.end; });
+  const auto first_of_name =
+      std::ranges::find_if(mentions.words, [&](const CharacterRange& w) { return w.end > name.begin; });
+  const std::int64_t before =
+      std::min<std::int64_t>(draw.next_integer(0, most_words_before), first_of_name - mentions.words.begin());
+  const std::int64_t behind =
+      std::min<std::int64_t>(draw.next_integer(0, most_words_behind), mentions.words.end() - first_behind);
+  const std::int64_t begin = before > 0 ? (first_of_name - before)->begin : name.begin,
+                     end = behind > 0 ? (first_behind + behind - 1)->end : name.end;
+  const bool title_first = draw.next_integer(0, 1) == 1;
+
+  std::vector<std::int64_t> ids;
+  const auto put = [&](std::int64_t from, std::int64_t to) {
+    ids.insert(ids.end(), document.begin() + from, document.begin() + to);
+  };
+  if (title_first) put(0, mentions.title + 2);
+  put(begin, name.begin);
+  ids.push_back(data::Vocabulary::mask);
+  put(name.end, end);
+  if (!title_first) {
+    put(mentions.title, mentions.title + 2);
+    put(0, mentions.title);
+  }
+  ids.push_back(data::Vocabulary::mask);
+  const auto asked = static_cast<std::ptrdiff_t>(ids.size());
+  put(name.begin, name.end);
+  ids.push_back(data::Vocabulary::mask);
+  const auto full = static_cast<std::size_t>(length + 1);
+  if (ids.size() > full) return {};
+  ids.resize(full, data::Vocabulary::pad);
+  data::Example example{{ids.begin(), ids.end() - 1}, {ids.begin() + 1, ids.end()}};
+  std::fill_n(example.target.begin(), asked - 1, data::Vocabulary::pad);
+  return example;
+}
+
+}  // namespace gradus::tasks
