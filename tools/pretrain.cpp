@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/data/utf8.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
 #include "tools/training_run.h"
@@ -15,11 +16,15 @@ void add_pretrain(CLI::App& program) {
       ->add_option("--names", options->names,
                    "Share of examples that ask for a name in a document, given its title and a few words")
       ->capture_default_str();
-  add_examples(*command,
-               "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
-               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
-               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume\n"
-               "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --dtype bf16 --padded");
+  command->add_option("--names_after", options->names_after, "Half of them ask for the first name behind this word")
+      ->type_name("WORD");
+  add_examples(
+      *command,
+      "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
+      "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
+      "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume\n"
+      "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --dtype bf16 --padded\n"
+      "  gradus pretrain rope wiki.txt --writing_params_path p --max_epochs 20 --names 0.9 --names_after born");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
     const Compute compute = options->common.apply();
@@ -30,6 +35,8 @@ void add_pretrain(CLI::App& program) {
     const std::int64_t length = options->edition >= 2024 ? options->block_size : options->block_size - 1;
     tasks::CorruptionRules rules = tasks::assignment_rules(options->block_size, length);
     rules.names = options->names;
+    rules.keyword = data::decode_utf8(options->names_after, "--names_after");
+    if (options->names == 0 && !options->names_after.empty()) fail<UsageError>("--names_after goes with --names");
     const tasks::SpanCorruption source(corpus, rules, options->batch_size > 0 ? options->batch_size : 128,
                                        options->common.seed, options->shuffle);
     models::Gpt model(model_config(*options, corpus.vocabulary.size()), options->common.seed, compute.dtype);

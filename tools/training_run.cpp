@@ -163,6 +163,7 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& reci
   if (options.max_steps > 0) settings["--max_steps"] = options.max_steps;
   if (options.padded) settings["--padded"] = true;
   if (options.names != 0) settings["--names"] = options.names;
+  if (!options.names_after.empty()) settings["--names_after"] = options.names_after;
   if (model.variant != models::Variant::vanilla) settings["VARIANT"] = options.variant;
   if (model.is_perceiver()) settings["--bottleneck_dim"] = model.latents;
   return settings;

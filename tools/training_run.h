@@ -20,7 +20,8 @@ struct TrainingRunOptions {
   std::int64_t edition = 2023, max_epochs = 0, batch_size = 0, warmup_tokens = 10240, final_tokens = 0,
                checkpoint_every = 0, bottleneck_dim = 0, micro_batches = 1;
   std::int64_t block_size = 128, layers = 4, heads = 8, width = 256;
-  double names = 0;  ///< of pretrain alone
+  double names = 0;         ///< of pretrain alone
+  std::string names_after;  ///< of pretrain alone
   double pretrain_lr = 6e-3, finetune_lr = 6e-4, dropout = 0.1, checkpoint_seconds = 600;
   bool resume = false, force = false, shuffle = false, hold_rate = false, recompute = false, padded = false,
        eager = false;

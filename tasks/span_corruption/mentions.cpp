@@ -14,6 +14,19 @@ bool is_of_word(char32_t c) {
   return (c >= U'a' && c <= U'z') || is_capital(c) || c >= 0xC0 || c == U'\'' || c == U'-';
 }
 
+bool is_month(std::u32string_view word) {
+  static constexpr std::u32string_view months[] = {U"January",   U"February", U"March",    U"April",
+                                                   U"May",       U"June",     U"July",     U"August",
+                                                   U"September", U"October",  U"November", U"December"};
+  return std::ranges::find(months, word) != std::end(months);
+}
+
+/// The same word, but for the first letter's case.
+bool is_keyword(std::u32string_view word, std::u32string_view keyword) {
+  if (keyword.empty() || word.size() != keyword.size() || word.substr(1) != keyword.substr(1)) return false;
+  return word[0] == keyword[0] || (is_capital(word[0]) && word[0] + 32 == keyword[0]);
+}
+
 /// Where the title ends: at the first ". " that is not behind an initial.
 std::size_t end_of_title(std::u32string_view document) {
   std::size_t dot = document.find(U". ");
@@ -26,8 +39,9 @@ std::size_t end_of_title(std::u32string_view document) {
 
 }  // namespace
 
-Mentions find_mentions(std::u32string_view document) {
+Mentions find_mentions(std::u32string_view document, std::u32string_view keyword) {
   Mentions mentions;
+  std::int64_t keyword_end = -1;
   const std::size_t dot = end_of_title(document);
   if (dot == std::u32string_view::npos) return mentions;
   mentions.title = static_cast<std::int64_t>(dot);
@@ -40,12 +54,16 @@ Mentions find_mentions(std::u32string_view document) {
     }
     std::int64_t end = i;
     while (end < size && is_of_word(document[end])) ++end;
-    if (is_capital(document[i])) {
+    const std::u32string_view word = document.substr(i, end - i);
+    const bool is_keyword_here = is_keyword(word, keyword);
+    if (is_keyword_here && keyword_end < 0) keyword_end = end;
+    const bool is_name = is_capital(word[0]) && !is_month(word) && !is_keyword_here;
+    if (is_name) {
       const bool next_to_it = behind_name && mentions.names.back().end + 1 == i && document[i - 1] == U' ';
       if (next_to_it) mentions.names.back().end = end;
       else mentions.names.push_back({i, end});
     }
-    behind_name = is_capital(document[i]);
+    behind_name = is_name;
     mentions.words.push_back({i, end});
     i = end;
   }
@@ -53,14 +71,20 @@ Mentions find_mentions(std::u32string_view document) {
   std::erase_if(mentions.names, [&](const CharacterRange& name) {
     return title.find(document.substr(name.begin, name.end - name.begin)) != std::u32string_view::npos;
   });
+  if (keyword_end >= 0) {
+    const auto behind =
+        std::ranges::find_if(mentions.names, [&](const CharacterRange& name) { return name.begin > keyword_end; });
+    if (behind != mentions.names.end()) mentions.preferred = behind - mentions.names.begin();
+  }
   return mentions;
 }
 
 std::optional<data::Example> ask_for_name(const std::vector<std::int64_t>& document, const Mentions& mentions,
                                           std::int64_t length, StreamReader& draw) {
   if (mentions.names.empty()) return {};
-  const CharacterRange name =
-      mentions.names[draw.next_integer(0, static_cast<std::int64_t>(mentions.names.size()) - 1)];
+  const std::int64_t any = draw.next_integer(0, static_cast<std::int64_t>(mentions.names.size()) - 1);
+  const bool prefer = draw.next_integer(0, 1) == 1 && mentions.preferred >= 0;
+  const CharacterRange name = mentions.names[prefer ? mentions.preferred : any];
   const auto first_behind =
       std::ranges::find_if(mentions.words, [&](const CharacterRange& w) { return w.begin >= name.end; });
   const auto first_of_name =

@@ -22,13 +22,16 @@ struct CharacterRange {
 struct Mentions {
   std::int64_t title = 0;             ///< characters of the title, without ". "
   std::vector<CharacterRange> words;  ///< of the text
-  std::vector<CharacterRange> names;  ///< capitalised words of the text, neighbours together, that are not in the title
+  /// Capitalised words of the text, neighbours together, that are no months and not in the title.
+  std::vector<CharacterRange> names;
+  std::int64_t preferred = -1;  ///< the first name behind the keyword; -1 for none
 };
 
-/// No names where there is no ". ".
-Mentions find_mentions(std::u32string_view document);
+/// No names where there is no ". ". The keyword is a word of the text, its first letter small or not; empty for none.
+Mentions find_mentions(std::u32string_view document, std::u32string_view keyword = {});
 
-/// Drawn: a name, up to 4 words before it and up to 3 behind it, and whether the title comes before or after these.
+/// Drawn: a name (half of the time the preferred one, where there is one), up to 4 words before it and up to 3 behind
+/// it, and whether the title comes before or after these.
 ///   Title. words ⁇ words ⁇ name ⁇ □□□...   or   words ⁇ words. Title ⁇ name ⁇ □□□...
 /// as input (all but the last of length + 1 ids) and target (all but the first), of which only the name and the mark
 /// behind it count. Nothing where the document has no name or the example does not fit.

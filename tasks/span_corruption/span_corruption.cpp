@@ -87,7 +87,7 @@ SpanCorruption::SpanCorruption(const Corpus& corpus, const CorruptionRules& rule
   }
   if (rules.names > 0) {
     for (const auto& document : corpus.documents)
-      mentions_.push_back(find_mentions(corpus.vocabulary.decode(document)));
+      mentions_.push_back(find_mentions(corpus.vocabulary.decode(document), rules.keyword));
   }
 }
 
