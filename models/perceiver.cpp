@@ -1,5 +1,6 @@
 #include "models/perceiver.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "framework/ops/ops.h"
@@ -26,15 +27,27 @@ CrossAttention::CrossAttention(const AttentionSizes& sizes, Latents latents, std
   register_module("proj", projection_);
 }
 
-Tensor CrossAttention::forward(const Tensor& keys_and_values, const Tensor& queries) const {
-  const Tensor q = split_heads(run(query_, queries), sizes_.heads),
-               k = split_heads(run(key_, keys_and_values), sizes_.heads),
-               v = split_heads(run(value_, keys_and_values), sizes_.heads);
+Tensor CrossAttention::forward(const Tensor& keys_and_values, const Tensor& queries,
+                               const LayerContext& context) const {
+  LayerCache* cache = context.cache;
+  const bool sees_all = cache && cache->seen > 0;
+  Tensor k, v;
+  if (keys_and_values.size(1) > 0) {
+    k = split_heads(run(key_, keys_and_values), sizes_.heads);
+    v = split_heads(run(value_, keys_and_values), sizes_.heads);
+  }
+  if (cache) {
+    k = k.defined() ? append(cache->keys, k, cache->seen, context.room) : slice(cache->keys, 2, 0, cache->seen);
+    v = v.defined() ? append(cache->values, v, cache->seen, context.room) : slice(cache->values, 2, 0, cache->seen);
+    cache->seen += keys_and_values.size(1);
+  }
+  if (queries.size(1) == 0) return queries;
+  const Tensor q = split_heads(run(query_, queries), sizes_.heads);
   const DropoutDraw draw = dropout_.draw();
   Tensor mixed;
-  if (stride_ == 1) {
+  if (stride_ == 1 || sees_all) {
     mixed = scaled_dot_product_attention(
-        q, k, v, {.causal = true, .dropout = draw.probability, .seed = draw.seed, .stream = draw.stream});
+        q, k, v, {.causal = !sees_all, .dropout = draw.probability, .seed = draw.seed, .stream = draw.stream});
   } else {
     const Tensor scores = matmul(q, transpose(k)) * (1 / std::sqrt(double(q.size(3))));
     mixed = mix_values(scores, visibility_.hidden(q.size(2), k.size(2), q.device()), v, draw);
@@ -51,6 +64,7 @@ DownProjection::DownProjection(const AttentionSizes& sizes, std::int64_t latents
         return register_parameter(
             "C", random_uniform({1, latents, sizes.width}, initializer.generator, initializer.dtype, -bound, bound));
       }()),
+      stride_(stride),
       norm1_(sizes.width, initializer.dtype),
       norm2_(sizes.width, initializer.dtype),
       attention_(sizes, CrossAttention::Latents::queries, stride, initializer, generator),
@@ -63,10 +77,17 @@ DownProjection::DownProjection(const AttentionSizes& sizes, std::int64_t latents
   register_module("drop", dropout_);
 }
 
-Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContext&) const {
-  const Tensor basis = basis_.dtype() == x.dtype() ? basis_ : cast(basis_, x.dtype());
+Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContext& context) const {
+  Tensor basis = basis_.dtype() == x.dtype() ? basis_ : cast(basis_, x.dtype());
+  if (context.cache) {
+    const auto latents_before = [&](std::int64_t position) {
+      return std::min(basis_.size(1), (position + stride_ - 1) / stride_);
+    };
+    basis = slice(basis, 1, latents_before(context.cache->seen), latents_before(context.cache->seen + x.size(1)));
+  }
   const auto for_all = [&](const Tensor& one) { return broadcast_to(one, {x.size(0), one.size(1), one.size(2)}); };
-  const Tensor attended = run(attention_, x, for_all(run(norm1_, basis)));
+  const Tensor attended = run(attention_, x, for_all(run(norm1_, basis)), context);
+  if (basis.size(1) == 0) return attended;
   const auto [normalised, sum] = run(norm2_, for_all(basis), attended, dropout_.draw());
   return run(dropout_, sum, run(feed_forward_, normalised));
 }
@@ -85,8 +106,8 @@ UpProjection::UpProjection(const AttentionSizes& sizes, std::int64_t stride, dou
   register_module("drop", dropout_);
 }
 
-Tensor UpProjection::forward(const Tensor& x, const Tensor& input, const LayerContext&) const {
-  const Tensor attended = run(attention_, run(norm1_, x), input);
+Tensor UpProjection::forward(const Tensor& x, const Tensor& input, const LayerContext& context) const {
+  const Tensor attended = run(attention_, run(norm1_, x), input, context);
   const auto [normalised, sum] = run(norm2_, input, attended, dropout_.draw());
   return run(dropout_, sum, run(feed_forward_, normalised));
 }

@@ -22,7 +22,9 @@ class CrossAttention : public nn::Module {
   enum class Latents { queries, keys };
   CrossAttention(const AttentionSizes& sizes, Latents latents, std::int64_t stride, nn::Initializer& initializer,
                  Generator& generator);
-  Tensor forward(const Tensor& keys_and_values, const Tensor& queries) const;
+  /// With a cache, the keys and values are those that come behind the ones in it, and where there are some in it
+  /// already, all queries see all. Either may have no positions then.
+  Tensor forward(const Tensor& keys_and_values, const Tensor& queries, const LayerContext& context) const;
 
  private:
   nn::Linear key_, query_, value_, projection_;
@@ -32,8 +34,8 @@ class CrossAttention : public nn::Module {
   Visibility visibility_;
 };
 
-/// Input (B,T,C) -> latents (B,m,C): h = C + dropout(attention(input, norm(C))), then h +
-/// dropout(feed_forward(norm(h))), C learned.
+/// Input (B,T,C) -> latents (B,m,C), with a cache only those that stand at the new positions: h = C +
+/// dropout(attention(input, norm(C))), then h + dropout(feed_forward(norm(h))), C learned.
 class DownProjection final : public Layer {
  public:
   DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, double dropout,
@@ -42,6 +44,7 @@ class DownProjection final : public Layer {
 
  private:
   Tensor basis_;
+  std::int64_t stride_;
   nn::LayerNorm norm1_, norm2_;
   CrossAttention attention_;
   FeedForward feed_forward_;

@@ -205,7 +205,6 @@ Tensor Gpt::through_layers(const Tensor& input, const LayerContext& context) con
 
 Tensor Gpt::decode(const Tensor& ids, KeyValueCache& cache) const {
   if (ids.rank() != 2) fail("gpt: ids must have the shape (batch, length), not {}", gradus::to_string(ids.shape()));
-  if (!has_cache()) fail("{}: there is no cache for this model", to_string(config_.variant));
   const NoGradScope no_grad;
   cache.layers.resize(layers_.size());
   const std::int64_t seen = cache.layers[0].seen, end = seen + ids.size(1);
@@ -216,6 +215,8 @@ Tensor Gpt::decode(const Tensor& ids, KeyValueCache& cache) const {
   Tensor x = input;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     context.cache = &cache.layers[i];
+    const bool is_last = i + 1 == layers_.size();
+    if (x.size(1) == 0 && !is_last) continue;  // a perceiver without a latent at the new position
     x = run(*layers_[i], x, input, context);
   }
   return run(head_, run(norm_, x));

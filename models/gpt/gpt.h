@@ -58,12 +58,9 @@ class Gpt : public nn::Module {
 
   /// Logits (B,T,vocabulary_size) for the characters ids (B,T) that follow those of earlier calls with the same cache,
   /// which are not computed again. After the first call T is 1. Records nothing; all together no more than block_size.
-  /// Only where has_cache().
   Tensor decode(const Tensor& ids, KeyValueCache& cache) const;
 
   bool takes_lengths() const { return config_.takes_lengths(); }
-  /// A perceiver's latents see other characters as a text grows.
-  bool has_cache() const { return !config_.is_perceiver(); }
   /// Longest sequence: block_size, one less for the synthesizer.
   std::int64_t longest() const { return config_.block_size - (config_.variant == Variant::synthesizer ? 1 : 0); }
 

@@ -49,7 +49,7 @@ std::vector<std::vector<std::int64_t>> decode_greedily(models::Gpt& model, const
     for (std::size_t first = 0; first < members.size(); first += largest_group) {
       const std::size_t rows = std::min(largest_group, members.size() - first);
       // Sequences that outgrow the model lose their first characters, and with them what a cache knows.
-      const bool fits = model.has_cache() && static_cast<std::int64_t>(length) + count - 1 <= model.longest();
+      const bool fits = static_cast<std::int64_t>(length) + count - 1 <= model.longest();
       models::KeyValueCache cache;
       for (std::int64_t step = 0; step < count; ++step) {
         const std::int64_t have = static_cast<std::int64_t>(length) + step;

@@ -40,7 +40,7 @@ std::int64_t draw(const std::vector<double>& logits, const SamplingRules& rules,
 Continuation::Continuation(const models::Gpt& model, std::vector<std::int64_t> prompt, bool cached)
     : model_(&model), ids_(std::move(prompt)) {
   if (ids_.empty()) fail("an empty prompt cannot be continued");
-  if (cached && model.has_cache()) cache_.emplace();
+  if (cached) cache_.emplace();
 }
 
 std::vector<double> Continuation::next_logits() {

@@ -21,7 +21,7 @@ struct SamplingRules {
 std::int64_t draw(const std::vector<double>& logits, const SamplingRules& rules, StreamReader& random);
 
 /// A sequence and the model that continues it. The context is its last ids that the model takes, at positions from 0
-/// on. Until then the keys and values of what was seen are kept, unless `cached` is false or the model has no cache; after
+/// on. Until then the keys and values of what was seen are kept, unless `cached` is false; after
 /// that every character stands at another position than before, so that all is computed anew.
 class Continuation {
  public:
