@@ -49,8 +49,10 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
   }
   std::int64_t stored = 0;
   for (const auto& [name, tensor] : file.tensors) stored += tensor.numel();
-  if (config.parameter_count() > 2 * double(stored) + 1e6) {  // before memory is asked for that the file does not warrant
-    fail<DataError>("{}: its configuration is damaged: it describes {:.0f} parameters, the file holds {}", path, config.parameter_count(), stored);
+  const double described = config.parameter_count() + config.constant_count();
+  if (described > 2 * double(stored) + 1e6) {  // before memory is asked for that the file does not warrant
+    fail<DataError>("{}: its configuration is damaged: it describes {:.0f} numbers, the file holds {}", path, described,
+                    stored);
   }
   auto model = std::make_unique<Gpt>(config, seed, dtype);
   nn::load_parameters(*model, file.tensors, path);

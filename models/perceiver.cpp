@@ -42,14 +42,16 @@ Tensor CrossAttention::forward(const Tensor& keys_and_values, const Tensor& quer
     cache->seen += keys_and_values.size(1);
   }
   if (queries.size(1) == 0) return queries;
-  const Tensor q = split_heads(run(query_, queries), sizes_.heads);
+  Tensor projected = run(query_, queries);
+  if (queries.size(0) != k.size(0)) projected = broadcast_to(projected, {k.size(0), queries.size(1), queries.size(2)});
+  const Tensor q = split_heads(projected, sizes_.heads);
   const DropoutDraw draw = dropout_.draw();
   Tensor mixed;
   if (stride_ == 1 || sees_all) {
     mixed = scaled_dot_product_attention(
         q, k, v, {.causal = !sees_all, .dropout = draw.probability, .seed = draw.seed, .stream = draw.stream});
   } else {
-    const Tensor scores = matmul(q, transpose(k)) * (1 / std::sqrt(double(q.size(3))));
+    const Tensor scores = matmul(q * (1 / std::sqrt(double(q.size(3)))), transpose(k));
     mixed = mix_values(scores, visibility_.hidden(q.size(2), k.size(2), q.device()), v, draw);
   }
   return run(projection_, merge_heads(mixed));
@@ -86,7 +88,7 @@ Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContex
     basis = slice(basis, 1, latents_before(context.cache->seen), latents_before(context.cache->seen + x.size(1)));
   }
   const auto for_all = [&](const Tensor& one) { return broadcast_to(one, {x.size(0), one.size(1), one.size(2)}); };
-  const Tensor attended = run(attention_, x, for_all(run(norm1_, basis)), context);
+  const Tensor attended = run(attention_, x, run(norm1_, basis), context);
   if (basis.size(1) == 0) return attended;
   const auto [normalised, sum] = run(norm2_, for_all(basis), attended, dropout_.draw());
   return run(dropout_, sum, run(feed_forward_, normalised));

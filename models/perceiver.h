@@ -14,7 +14,7 @@
 
 namespace gradus::models {
 
-/// Multi-head attention of queries (B,Tq,C) to keys and values (B,Tk,C) -> (B,Tq,C).
+/// Multi-head attention of queries (B,Tq,C), or (1,Tq,C) for all, to keys and values (B,Tk,C) -> (B,Tq,C).
 class CrossAttention : public nn::Module {
  public:
   /// Latents stand at multiples of `stride`, and are the queries (`down`) or the keys. Stride 1: query i sees the keys

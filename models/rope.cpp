@@ -11,6 +11,8 @@ RotaryTable::RotaryTable(std::int64_t positions, std::int64_t head_features, DTy
   if (head_features % 2 != 0)
     fail<UsageError>("rotary embedding turns pairs: heads of {} features have none", head_features);
   std::vector<double> cosines, sines;
+  cosines.reserve(static_cast<std::size_t>(positions * head_features / 2));
+  sines.reserve(cosines.capacity());
   for (std::int64_t t = 0; t < positions; ++t) {
     for (std::int64_t i = 0; i < head_features / 2; ++i) {
       const double angle = double(t) * std::pow(10000.0, -2.0 * double(i) / double(head_features));
@@ -22,25 +24,18 @@ RotaryTable::RotaryTable(std::int64_t positions, std::int64_t head_features, DTy
   sines_ = from_values({positions, head_features / 2}, sines, dtype);
 }
 
-void RotaryTable::move_to(Device device) const {
-  cosines_.move_to(device);
-  sines_.move_to(device);
-}
-
 Angles RotaryTable::range(std::int64_t begin, std::int64_t end, Device device) const {
-  move_to(device);
-  return {slice(cosines_, 0, begin, end), slice(sines_, 0, begin, end)};
+  return {slice(constant_on(cosines_, device), 0, begin, end), slice(constant_on(sines_, device), 0, begin, end)};
 }
 
 Angles RotaryTable::of(const Lengths& lengths, Device device) const {
   if (lengths.size() == 1) return range(0, lengths[0], device);
-  move_to(device);
   std::vector<std::int64_t> places;
   for (const std::int64_t length : lengths) {
     for (std::int64_t place = 0; place < length; ++place) places.push_back(place);
   }
   const Tensor index = on_device(from_values({static_cast<std::int64_t>(places.size())}, places), device);
-  return {index_select(cosines_, 0, index), index_select(sines_, 0, index)};
+  return {index_select(constant_on(cosines_, device), 0, index), index_select(constant_on(sines_, device), 0, index)};
 }
 
 Tensor RotaryAttention::placed(const Tensor& heads, const LayerContext& context) const {

@@ -17,8 +17,7 @@ class RotaryTable {
   Angles of(const Lengths& lengths, Device device) const;
 
  private:
-  void move_to(Device device) const;
-  Tensor cosines_, sines_;  ///< (positions, D/2)
+  mutable Tensor cosines_, sines_;  ///< (positions, D/2)
 };
 
 class RotaryAttention final : public CausalSelfAttention {

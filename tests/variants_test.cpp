@@ -121,6 +121,15 @@ TEST_CASE("reachability: every output sees all characters up to its own, but for
   }
 }
 
+TEST_CASE("with more than two positions to a latent, perceiver-ar misses some of the last characters") {
+  GptConfig config = tiny(Variant::perceiver_ar);
+  config.latents = 4;  // at 0, 3, 6, 9
+  const auto sees = reachability(*made(config), 11);
+  for (std::int64_t t = 0; t < 11; ++t) {
+    for (std::int64_t s = 0; s < 11; ++s) CHECK(sees[t][s] == (s <= t / 3 * 3 || s == t));
+  }
+}
+
 TEST_CASE("characters one at a time, with a cache, give the logits of all at once") {
   for (const Variant variant : all_variants) {
     const auto model = made(tiny(variant));

@@ -41,15 +41,16 @@ void add_finetune(CLI::App& program) {
                                             compute.dtype);
     }
     model->to(compute.device);
+    const std::int64_t batch_size = options->batch_size > 0 ? options->batch_size : 256;
     const tasks::Names source(options->finetune_corpus_path, corpus.vocabulary, model->config().block_size - 1,
-                              options->batch_size > 0 ? options->batch_size : 256, options->common.seed,
-                              options->shuffle);
+                              batch_size, options->common.seed, options->shuffle);
     // The assignment counts the schedule's tokens in documents of the pretraining corpus here too.
     const Recipe recipe{.function = "finetune",
                         .learning_rate = options->finetune_lr,
                         .epochs = options->max_epochs > 0 ? options->max_epochs
                                   : pretrained            ? 10
                                                           : 75,
+                        .batch_size = batch_size,
                         .final_tokens = 200 * static_cast<std::int64_t>(corpus.documents.size()) * options->block_size};
     run_training(*options, recipe, *model, corpus.vocabulary, source);
   });

@@ -30,15 +30,19 @@ void add_pretrain(CLI::App& program) {
     const Compute compute = options->common.apply();
     check_training_options(*options);
     if (!options->reading_params_path.empty()) fail<UsageError>("--reading_params_path: pretraining starts from new weights");
+    const std::int64_t length = options->edition >= 2024 ? options->block_size : options->block_size - 1;
+    if (const models::GptConfig config = model_config(*options, 256); length > config.longest()) {
+      fail<UsageError>("--edition {} has examples of {} characters, a {} of block_size {} takes {}", options->edition,
+                       length, options->variant, options->block_size, config.longest());
+    }
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
     std::cout << corpus.summary() << std::endl;
-    const std::int64_t length = options->edition >= 2024 ? options->block_size : options->block_size - 1;
     tasks::CorruptionRules rules = tasks::assignment_rules(options->block_size, length);
     rules.names = options->names;
     rules.keyword = data::decode_utf8(options->names_after, "--names_after");
     if (options->names == 0 && !options->names_after.empty()) fail<UsageError>("--names_after goes with --names");
-    const tasks::SpanCorruption source(corpus, rules, options->batch_size > 0 ? options->batch_size : 128,
-                                       options->common.seed, options->shuffle);
+    const std::int64_t batch_size = options->batch_size > 0 ? options->batch_size : 128;
+    const tasks::SpanCorruption source(corpus, rules, batch_size, options->common.seed, options->shuffle);
     models::Gpt model(model_config(*options, corpus.vocabulary.size()), options->common.seed, compute.dtype);
     model.to(compute.device);
     // The schedule was made for 200 of the 650 epochs until the edition of 2024 stretched it over all.
@@ -47,6 +51,7 @@ void add_pretrain(CLI::App& program) {
         .function = "pretrain",
         .learning_rate = options->pretrain_lr,
         .epochs = options->max_epochs > 0 ? options->max_epochs : 650,
+        .batch_size = batch_size,
         .final_tokens = falling_epochs * static_cast<std::int64_t>(corpus.documents.size()) * options->block_size};
     run_training(*options, recipe, model, corpus.vocabulary, source);
   });

@@ -35,6 +35,7 @@ void pretrain_text(const TrainingRunOptions& options) {
   const Recipe recipe{.function = "pretrain-text",
                       .learning_rate = options.pretrain_lr,
                       .epochs = options.max_epochs,
+                      .batch_size = options.batch_size,
                       .final_tokens = options.max_epochs * source.counted_tokens_per_epoch(),
                       .rate_flag = "--learning_rate",
                       .of_assignment = false};

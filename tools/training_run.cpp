@@ -1,5 +1,6 @@
 #include "tools/training_run.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 
@@ -39,8 +40,9 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--layers", options.layers, "Blocks");
   add_integer(command, "--heads", options.heads, "Attention heads");
   add_integer(command, "--width", options.width, "Features");
-  add_integer(command, "--bottleneck_dim", options.bottleneck_dim,
-              "Latents of a perceiver; 0 for the assignment's flag default, 32 (its scripts pass 64)");
+  add_integer(
+      command, "--bottleneck_dim", options.bottleneck_dim,
+      "Latents of a perceiver; 0 for 32 as in the assignment (its scripts pass 64), perceiver-ar: half of block_size");
   command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
   add_run_options(command, options);
 }
@@ -65,7 +67,7 @@ void require_same_model(const CLI::App& command, const TrainingRunOptions& optio
   require_same("--layers", options.layers, model.layers);
   require_same("--heads", options.heads, model.heads);
   require_same("--width", options.width, model.width);
-  require_same("--bottleneck_dim", options.bottleneck_dim, model.latents);
+  if (options.bottleneck_dim != 0) require_same("--bottleneck_dim", options.bottleneck_dim, model.latents);
   require_same("--dropout", options.dropout, model.dropout.residual);
 }
 
@@ -106,7 +108,7 @@ void check_training_options(const TrainingRunOptions& options) {
                     {"--checkpoint", checkpoint_path(options)},
                     {"--metrics", options.metrics},
                     {"--json", options.common.json}});
-  model_config(options, 256).validate();
+  if (options.reading_params_path.empty()) model_config(options, 256).validate();
 }
 
 models::GptConfig model_config(const TrainingRunOptions& options, std::int64_t vocabulary_size) {
@@ -117,7 +119,12 @@ models::GptConfig model_config(const TrainingRunOptions& options, std::int64_t v
                            .heads = options.heads,
                            .width = options.width,
                            .dropout = {options.dropout, options.dropout, options.dropout}};
-  if (config.is_perceiver()) config.latents = options.bottleneck_dim > 0 ? options.bottleneck_dim : 32;
+  if (config.is_perceiver()) {
+    const std::int64_t usual = config.variant == models::Variant::perceiver
+                                   ? std::min<std::int64_t>(32, options.block_size)
+                                   : (options.block_size + 1) / 2;
+    config.latents = options.bottleneck_dim > 0 ? options.bottleneck_dim : usual;
+  }
   return config;
 }
 
@@ -139,7 +146,7 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& reci
   nlohmann::json settings = {
       {"command", recipe.function},
       {"training data", source.fingerprint()},
-      {"--batch_size", fmt::format("{} batches an epoch", source.batches_per_epoch())},
+      {"--batch_size", recipe.batch_size},
       {"--reading_params_path",
        options.reading_params_path.empty() ? "none" : io::checksum(io::read_file(options.reading_params_path))},
       {"--micro_batches", options.micro_batches},

@@ -42,7 +42,7 @@ void require_same_model(const CLI::App& command, const TrainingRunOptions& optio
 struct Recipe {
   std::string function;  ///< the command: "pretrain", "finetune" or "pretrain-text"
   double learning_rate = 0;
-  std::int64_t epochs = 0;
+  std::int64_t epochs = 0, batch_size = 0;
   std::int64_t final_tokens = 0;  ///< of the schedule, unless the user sets them
   std::string rate_flag = "";     ///< the option that sets learning_rate, where it is not --FUNCTION_lr
   bool of_assignment = true;      ///< --edition and --shuffle are among its options

@@ -2,8 +2,15 @@
 
 #include "framework/kernels/elements.h"
 #include "framework/ops/ops.h"
+#include "framework/tensor/capture.h"
 
 namespace gradus::models {
+
+Tensor constant_on(Tensor& constant, Device device) {
+  const Tensor there = on_device(constant, device);
+  if (!current_capture()) constant = there;  // what is recorded has its values only when that runs
+  return there;
+}
 
 Tensor split_heads(const Tensor& x, std::int64_t heads) {
   return permute(reshape(x, {x.size(0), x.size(1), heads, x.size(2) / heads}), {0, 2, 1, 3});

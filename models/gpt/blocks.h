@@ -41,6 +41,9 @@ struct AttentionSizes {
   double dropout;  ///< of attention weights
 };
 
+/// A constant of the model where it is used: on `device`, and kept there, but for a copy that a step records.
+Tensor constant_on(Tensor& constant, Device device);
+
 /// (B,T,C) -> (B,H,T,C/H), and back.
 Tensor split_heads(const Tensor& x, std::int64_t heads);
 Tensor merge_heads(const Tensor& x);

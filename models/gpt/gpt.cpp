@@ -84,6 +84,10 @@ double GptConfig::parameter_count() const {
   return positions + 2 * vocabulary * d + double(layers) * block + 2 * d + double(latents) * d;
 }
 
+double GptConfig::constant_count() const {
+  return variant == Variant::rope ? double(block_size) * double(width) / double(heads) : 0;  // angles
+}
+
 void to_json(nlohmann::json& json, const GptConfig& config) {
   json = {{"variant", to_string(config.variant)},
           {"vocabulary_size", config.vocabulary_size},
@@ -99,12 +103,18 @@ void to_json(nlohmann::json& json, const GptConfig& config) {
 
 void from_json(const nlohmann::json& json, GptConfig& config) {
   config.variant = variant_from_string(json.value("variant", "vanilla"));  // the first files had no other
-  config.latents = json.value("latents", std::int64_t{0});
-  json.at("vocabulary_size").get_to(config.vocabulary_size);
-  json.at("block_size").get_to(config.block_size);
-  json.at("layers").get_to(config.layers);
-  json.at("heads").get_to(config.heads);
-  json.at("width").get_to(config.width);
+  const auto read = [&](const char* field, std::int64_t& value) {
+    if (!json.at(field).is_number_integer())
+      fail<UsageError>("{} must be a whole number, not {}", field, json.at(field).dump());
+    json.at(field).get_to(value);
+  };
+  read("vocabulary_size", config.vocabulary_size);
+  read("block_size", config.block_size);
+  read("layers", config.layers);
+  read("heads", config.heads);
+  read("width", config.width);
+  config.latents = 0;
+  if (json.contains("latents")) read("latents", config.latents);
   json.at("embedding_dropout").get_to(config.dropout.embedding);
   json.at("residual_dropout").get_to(config.dropout.residual);
   json.at("attention_dropout").get_to(config.dropout.attention);

@@ -34,6 +34,10 @@ struct GptConfig {
   void validate() const;
   /// Elements of all parameters; a double, because a damaged file may ask for any number.
   double parameter_count() const;
+  /// Elements of constants that grow with these sizes.
+  double constant_count() const;
+  /// Longest sequence: block_size, one less for the synthesizer.
+  std::int64_t longest() const { return block_size - (variant == Variant::synthesizer ? 1 : 0); }
 };
 
 void to_json(nlohmann::json& json, const GptConfig& config);
@@ -61,8 +65,7 @@ class Gpt : public nn::Module {
   Tensor decode(const Tensor& ids, KeyValueCache& cache) const;
 
   bool takes_lengths() const { return config_.takes_lengths(); }
-  /// Longest sequence: block_size, one less for the synthesizer.
-  std::int64_t longest() const { return config_.block_size - (config_.variant == Variant::synthesizer ? 1 : 0); }
+  std::int64_t longest() const { return config_.longest(); }
 
   /// Whether blocks keep only their inputs for backward, which then computes them again: the same bits, in less memory
   /// and more time. The last block keeps everything: backward begins with it.

@@ -2,10 +2,11 @@
 
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
+#include "models/gpt/blocks.h"
 
 namespace gradus::models {
 
-const Tensor& Visibility::hidden(std::int64_t queries, std::int64_t keys, Device device) const {
+Tensor Visibility::hidden(std::int64_t queries, std::int64_t keys, Device device) const {
   Tensor& mask = masks_[{queries, keys}];
   if (!mask.defined()) {
     std::vector<std::int64_t> hidden;
@@ -15,8 +16,7 @@ const Tensor& Visibility::hidden(std::int64_t queries, std::int64_t keys, Device
     }
     mask = from_values({queries, keys}, hidden, DType::boolean);
   }
-  if (mask.device() != device) mask = on_device(mask, device);
-  return mask;
+  return constant_on(mask, device);
 }
 
 Tensor mix_values(const Tensor& scores, const Tensor& hidden, const Tensor& values, const DropoutDraw& draw) {

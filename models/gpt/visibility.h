@@ -15,7 +15,7 @@ class Visibility {
   explicit Visibility(LastVisible last_visible) : last_visible_(std::move(last_visible)) {}
 
   /// (Tq,Tk), true where the query does not see the key.
-  const Tensor& hidden(std::int64_t queries, std::int64_t keys, Device device) const;
+  Tensor hidden(std::int64_t queries, std::int64_t keys, Device device) const;
 
  private:
   LastVisible last_visible_;

@@ -83,7 +83,7 @@ std::optional<data::Example> ask_for_name(const std::vector<std::int64_t>& docum
                                           std::int64_t length, StreamReader& draw) {
   if (mentions.names.empty()) return {};
   const std::int64_t any = draw.next_integer(0, static_cast<std::int64_t>(mentions.names.size()) - 1);
-  const bool prefer = draw.next_integer(0, 1) == 1 && mentions.preferred >= 0;
+  const bool prefer = mentions.preferred >= 0 && draw.next_integer(0, 1) == 1;
   const CharacterRange name = mentions.names[prefer ? mentions.preferred : any];
   const auto first_behind =
       std::ranges::find_if(mentions.words, [&](const CharacterRange& w) { return w.begin >= name.end; });

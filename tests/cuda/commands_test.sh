@@ -10,7 +10,7 @@ for name in Ada Bo Cy Di; do
 done > corpus.txt
 echo "Where was whom born?" >> corpus.txt
 printf 'Where was Ada Lovelace born?\tParis\nWhere was Bo Lovelace born?\tParis\n' > questions.tsv
-size="--layers 1 --heads 2 --width 8 --block_size 64 --batch_size 2 --max_epochs 1 --progress off"
+size="--layers 2 --heads 2 --width 8 --block_size 64 --batch_size 2 --max_epochs 1 --progress off"
 for device in cpu cuda; do
   at="--device $device --threads 1"
   {
@@ -41,6 +41,16 @@ cmp <(losses graph.pretrain) <(losses eager.pretrain)
 cmp graph.p eager.p
 paste <(losses padded.pretrain) <(losses graph.pretrain) |
   awk 'NF != 2 || $1 - $2 > 1e-5 || $2 - $1 > 1e-5 { print "padded losses of the CPU and the device: " $0; exit 1 } END { exit NR == 0 }'
+for variant in rope synthesizer perceiver-ar; do
+  for how in graph eager; do
+    flag=$([ $how = eager ] && echo --eager || true)
+    "$program" pretrain $variant corpus.txt --writing_params_path $variant.$how.p --metrics $variant.$how $size --max_epochs 2 \
+      --progress plain --padded --threads 1 --device cuda $flag > $variant.log 2>&1 || { cat $variant.log >&2; exit 1; }
+    [ $how = eager ] || grep -q 'from step 2 on, steps of this shape are one CUDA graph' $variant.log
+  done
+  cmp <(losses $variant.graph) <(losses $variant.eager)
+  cmp $variant.graph.p $variant.eager.p
+done
 again parts --device cpu --micro_batches 2 > parts.log 2>&1
 paste <(losses padded.pretrain) <(losses parts.pretrain) |
   awk 'NF != 2 || $1 - $2 > 1e-5 || $2 - $1 > 1e-5 { print "padded losses of whole batches and of halves: " $0; exit 1 } END { exit NR == 0 }'

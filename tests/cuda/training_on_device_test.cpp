@@ -129,6 +129,45 @@ TEST_CASE("decoding with a cache on the device") {
   }
 }
 
+TEST_CASE("the other variants: steps and cached decoding on the device are the CPU's") {
+  install_cuda();
+  for (const std::string& name : models::variant_names()) {
+    CAPTURE(name);
+    models::GptConfig of_variant = config;
+    of_variant.variant = models::variant_from_string(name);
+    of_variant.block_size = 9;
+    if (of_variant.is_perceiver()) {
+      of_variant.layers = 3;
+      of_variant.latents = 5;
+    }
+    const auto trained = [&](Device where) {
+      models::Gpt model(of_variant, 3, DType::f64);
+      model.to(where);
+      optim::AdamW optimizer(model.named_parameters(), {});
+      std::vector<double> numbers;
+      Generator generator(8);
+      for (int step = 0; step < 3; ++step) {
+        const Tensor ids = on_device(random_integers({2, 8}, generator, 1, 12), where);
+        const Tensor targets = on_device(random_integers({16}, generator, 0, 12), where);
+        const Tensor loss = cross_entropy(reshape(model.forward(ids), {16, 13}), targets, 0);
+        model.zero_gradients();
+        backward(loss);
+        optimizer.step(0.01);
+        numbers.push_back(loss.item());
+      }
+      model.set_training(false);
+      models::KeyValueCache cache;
+      const Tensor ids = random_integers({2, 8}, generator, 1, 12);
+      for (std::int64_t first = 0; first < 8; first = first == 0 ? 4 : first + 1) {
+        const Tensor logits = model.decode(on_device(slice(ids, 1, first, first == 0 ? 4 : first + 1), where), cache);
+        for (const double value : logits.to_vector<double>()) numbers.push_back(value);
+      }
+      return numbers;
+    };
+    CHECK(largest_difference(trained(device), trained({})) <= 1e-10);
+  }
+}
+
 TEST_CASE("a model moves as a whole, and ids that stay behind are named") {
   install_cuda();
   Run there(device, DType::f32);

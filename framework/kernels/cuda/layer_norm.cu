@@ -272,8 +272,8 @@ __global__ void __launch_bounds__(32 * column_height)
 }
 
 /// Of a row, in a lane's registers: layer norm has three arrays of these forward, five backward; a sum two more.
-template <class T, class Extra>
-constexpr int most_elements = sizeof(Arithmetic<T>) == 8 ? 8 : adds<Extra> ? 16 : 32;
+template <class T>
+constexpr int most_elements = sizeof(Arithmetic<T>) == 8 ? 8 : 32;
 template <class T>
 constexpr int most_elements_backward = sizeof(Arithmetic<T>) == 8 ? 8 : 16;
 
@@ -283,7 +283,7 @@ template <class T, class Extra, class A = Arithmetic<T>>
 void forward(const T* x, const Extra& extra, const A* gain, const A* bias, T* y, A* mean, A* scale, std::int64_t rows,
              std::int64_t n, A epsilon, Stream stream) {
   if (rows == 0) return;
-  with_rows<T, most_elements<T, Extra>>(n, [&]<class Rows>() {
+  with_rows<T, most_elements<T>>(n, [&]<class Rows>() {
     launch<forward_kernel<Rows, T, Extra>>(
         {.blocks = row_blocks<Rows>(rows), .threads = row_threads, .stream = stream}, x, extra, gain, bias, y, mean,
         scale, rows, n, epsilon);
