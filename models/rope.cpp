@@ -1,6 +1,7 @@
 #include "models/rope.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
@@ -30,12 +31,9 @@ Angles RotaryTable::range(std::int64_t begin, std::int64_t end, Device device) c
 
 Angles RotaryTable::of(const Lengths& lengths, Device device) const {
   if (lengths.size() == 1) return range(0, lengths[0], device);
-  std::vector<std::int64_t> places;
-  for (const std::int64_t length : lengths) {
-    for (std::int64_t place = 0; place < length; ++place) places.push_back(place);
-  }
-  const Tensor index = on_device(from_values({static_cast<std::int64_t>(places.size())}, places), device);
-  return {index_select(constant_on(cosines_, device), 0, index), index_select(constant_on(sines_, device), 0, index)};
+  const std::int64_t count = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+  const Tensor places = places_of(lengths, {count}, device);
+  return {index_select(constant_on(cosines_, device), 0, places), index_select(constant_on(sines_, device), 0, places)};
 }
 
 Tensor RotaryAttention::placed(const Tensor& heads, const LayerContext& context) const {

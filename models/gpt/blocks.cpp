@@ -3,6 +3,7 @@
 #include "framework/kernels/elements.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/capture.h"
+#include "framework/tensor/creation.h"
 
 namespace gradus::models {
 
@@ -10,6 +11,14 @@ Tensor constant_on(Tensor& constant, Device device) {
   const Tensor there = on_device(constant, device);
   if (!current_capture()) constant = there;  // what is recorded has its values only when that runs
   return there;
+}
+
+Tensor places_of(const Lengths& lengths, const Shape& shape, Device device) {
+  std::vector<std::int64_t> places;
+  for (const std::int64_t length : lengths) {
+    for (std::int64_t place = 0; place < length; ++place) places.push_back(place);
+  }
+  return on_device(from_values(shape, places), device);
 }
 
 Tensor split_heads(const Tensor& x, std::int64_t heads) {

@@ -16,6 +16,9 @@ struct DropoutRates {
 /// Lengths of the sequences that follow each other in a row without padding; none: the row is one sequence.
 using Lengths = std::vector<std::int64_t>;
 
+/// Position in its sequence of each element of such a row: 0, 1, ..., 0, 1, ... as i64 of the given shape, on `device`.
+Tensor places_of(const Lengths& lengths, const Shape& shape, Device device);
+
 /// Keys and values of the positions that one layer has seen, (B,H,room,D), the first `seen` of them filled.
 struct LayerCache {
   Tensor keys, values;

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "framework/autograd/modes.h"
 #include "framework/autograd/recompute.h"
@@ -172,13 +173,9 @@ void Gpt::require_fits(std::int64_t length) const {
 Tensor Gpt::positions(const Lengths& lengths) const {
   if (!position_.defined()) return {};
   if (lengths.size() == 1) return slice(position_, 1, 0, lengths[0]);
-  std::vector<std::int64_t> places;
-  for (const std::int64_t length : lengths) {
-    for (std::int64_t place = 0; place < length; ++place) places.push_back(place);
-  }
-  const Tensor table = reshape(position_, {config_.block_size, config_.width});
-  return embedding(table,
-                   on_device(from_values({1, static_cast<std::int64_t>(places.size())}, places), table.device()));
+  const std::int64_t count = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+  return embedding(reshape(position_, {config_.block_size, config_.width}),
+                   places_of(lengths, {1, count}, position_.device()));
 }
 
 Tensor Gpt::embed(const Tensor& ids, const Tensor& positions) const {
