@@ -59,24 +59,16 @@ Tensor CrossAttention::forward(const Tensor& keys_and_values, const Tensor& quer
 
 DownProjection::DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, double dropout,
                                nn::Initializer& initializer, Generator& generator)
-    // Xavier's bound as the course's framework has it for a parameter of three axes: fan in latents * width, fan out
-    // width.
-    : basis_([&] {
+    : Layer(sizes.width, dropout, initializer, generator),
+      basis_([&] {
+        // Xavier's, as the course's framework has it for three axes: fan in latents * width, fan out width.
         const double bound = std::sqrt(6.0 / double((latents + 1) * sizes.width));
         return register_parameter(
             "C", random_uniform({1, latents, sizes.width}, initializer.generator, initializer.dtype, -bound, bound));
       }()),
       stride_(stride),
-      norm1_(sizes.width, initializer.dtype),
-      norm2_(sizes.width, initializer.dtype),
-      attention_(sizes, CrossAttention::Latents::queries, stride, initializer, generator),
-      feed_forward_(sizes.width, initializer),
-      dropout_(dropout, generator) {
-  register_module("ln1", norm1_);
-  register_module("ln2", norm2_);
-  register_module("attn", attention_);
-  register_module("mlp", feed_forward_);
-  register_module("drop", dropout_);
+      attention_(sizes, CrossAttention::Latents::queries, stride, initializer, generator) {
+  register_parts(attention_);
 }
 
 Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContext& context) const {
@@ -90,28 +82,18 @@ Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContex
   const auto for_all = [&](const Tensor& one) { return broadcast_to(one, {x.size(0), one.size(1), one.size(2)}); };
   const Tensor attended = run(attention_, x, run(norm1_, basis), context);
   if (basis.size(1) == 0) return attended;
-  const auto [normalised, sum] = run(norm2_, for_all(basis), attended, dropout_.draw());
-  return run(dropout_, sum, run(feed_forward_, normalised));
+  return add_and_feed_forward(for_all(basis), attended);
 }
 
 UpProjection::UpProjection(const AttentionSizes& sizes, std::int64_t stride, double dropout,
                            nn::Initializer& initializer, Generator& generator)
-    : norm1_(sizes.width, initializer.dtype),
-      norm2_(sizes.width, initializer.dtype),
-      attention_(sizes, CrossAttention::Latents::keys, stride, initializer, generator),
-      feed_forward_(sizes.width, initializer),
-      dropout_(dropout, generator) {
-  register_module("ln1", norm1_);
-  register_module("ln2", norm2_);
-  register_module("attn", attention_);
-  register_module("mlp", feed_forward_);
-  register_module("drop", dropout_);
+    : Layer(sizes.width, dropout, initializer, generator),
+      attention_(sizes, CrossAttention::Latents::keys, stride, initializer, generator) {
+  register_parts(attention_);
 }
 
 Tensor UpProjection::forward(const Tensor& x, const Tensor& input, const LayerContext& context) const {
-  const Tensor attended = run(attention_, run(norm1_, x), input, context);
-  const auto [normalised, sum] = run(norm2_, input, attended, dropout_.draw());
-  return run(dropout_, sum, run(feed_forward_, normalised));
+  return add_and_feed_forward(input, run(attention_, run(norm1_, x), input, context));
 }
 
 }  // namespace gradus::models

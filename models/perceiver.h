@@ -45,10 +45,7 @@ class DownProjection final : public Layer {
  private:
   Tensor basis_;
   std::int64_t stride_;
-  nn::LayerNorm norm1_, norm2_;
   CrossAttention attention_;
-  FeedForward feed_forward_;
-  nn::Dropout dropout_;
 };
 
 /// Latents x (B,m,C) and the input (B,T,C) -> (B,T,C): h = input + dropout(attention(norm(x), input)), then h +
@@ -60,10 +57,7 @@ class UpProjection final : public Layer {
   Tensor forward(const Tensor& x, const Tensor& input, const LayerContext& context) const override;
 
  private:
-  nn::LayerNorm norm1_, norm2_;
   CrossAttention attention_;
-  FeedForward feed_forward_;
-  nn::Dropout dropout_;
 };
 
 }  // namespace gradus::models

@@ -85,24 +85,33 @@ FeedForward::FeedForward(std::int64_t width, nn::Initializer& initializer)
 
 Tensor FeedForward::forward(const Tensor& x) const { return run(contract_, gelu(run(expand_, x))); }
 
-Block::Block(std::int64_t width, std::unique_ptr<Attention> attention, double dropout, nn::Initializer& initializer,
-             Generator& generator)
+Layer::Layer(std::int64_t width, double dropout, nn::Initializer& initializer, Generator& generator)
     : norm1_(width, initializer.dtype),
       norm2_(width, initializer.dtype),
-      attention_(std::move(attention)),
       feed_forward_(width, initializer),
-      dropout_(dropout, generator) {
+      dropout_(dropout, generator) {}
+
+void Layer::register_parts(nn::Module& attention) {
   register_module("ln1", norm1_);
   register_module("ln2", norm2_);
-  register_module("attn", *attention_);
+  register_module("attn", attention);
   register_module("mlp", feed_forward_);
   register_module("drop", dropout_);
 }
 
-Tensor Block::forward(const Tensor& x, const Tensor&, const LayerContext& context) const {
-  const Tensor attended = run(*attention_, run(norm1_, x), context);
-  const auto [normalised, sum] = run(norm2_, x, attended, dropout_.draw());
+Tensor Layer::add_and_feed_forward(const Tensor& residual, const Tensor& attended) const {
+  const auto [normalised, sum] = run(norm2_, residual, attended, dropout_.draw());
   return run(dropout_, sum, run(feed_forward_, normalised));
+}
+
+Block::Block(std::int64_t width, std::unique_ptr<Attention> attention, double dropout, nn::Initializer& initializer,
+             Generator& generator)
+    : Layer(width, dropout, initializer, generator), attention_(std::move(attention)) {
+  register_parts(*attention_);
+}
+
+Tensor Block::forward(const Tensor& x, const Tensor&, const LayerContext& context) const {
+  return add_and_feed_forward(x, run(*attention_, run(norm1_, x), context));
 }
 
 }  // namespace gradus::models

@@ -86,26 +86,37 @@ class FeedForward : public nn::Module {
   nn::Linear expand_, contract_;
 };
 
-/// One of the layers between embedding and head.
+/// One of the layers between embedding and head: some attention, and a feed-forward part behind it, each on its
+/// residual.
 class Layer : public nn::Module {
  public:
   /// x (B,T,C) from the layer before; `input` (B,T',C), what the first layer had for x.
   virtual Tensor forward(const Tensor& x, const Tensor& input, const LayerContext& context) const = 0;
+
+ protected:
+  Layer(std::int64_t width, double dropout, nn::Initializer& initializer, Generator& generator);
+  void register_parts(nn::Module& attention);
+  /// h = residual + dropout(attended), then h + dropout(feed_forward(norm2(h))). The first sum and the norm after it
+  /// are one op, and so are the second sum and its dropout.
+  Tensor add_and_feed_forward(const Tensor& residual, const Tensor& attended) const;
+
+  nn::LayerNorm norm1_;
+
+ private:
+  nn::LayerNorm norm2_;
+  FeedForward feed_forward_;
+  nn::Dropout dropout_;
 };
 
-/// x + dropout(attention(norm(x))), then x + dropout(feed_forward(norm(x))). The first sum and the norm after it are
-/// one op, and so are the second sum and its dropout.
-class Block : public Layer {
+/// x + dropout(attention(norm1(x))), and so on.
+class Block final : public Layer {
  public:
   Block(std::int64_t width, std::unique_ptr<Attention> attention, double dropout, nn::Initializer& initializer,
         Generator& generator);
   Tensor forward(const Tensor& x, const Tensor& input, const LayerContext& context) const override;
 
  private:
-  nn::LayerNorm norm1_, norm2_;
   std::unique_ptr<Attention> attention_;
-  FeedForward feed_forward_;
-  nn::Dropout dropout_;
 };
 
 }  // namespace gradus::models
