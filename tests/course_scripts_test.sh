@@ -48,5 +48,5 @@ GRADUS_EDITION=2024 with_pretraining rope
 status=0
 GRADUS_EDITION=2024 "$program" pretrain synthesizer wiki.txt --writing_params_path long.params > log 2>&1 || status=$?
 [ "$status" -eq 2 ]
-grep -q -- '--edition 2024 has examples of 128 characters, a synthesizer of block_size 128 takes 127' log
+grep -q -- '--full_length: examples of 128 characters, and a synthesizer of block_size 128 takes 127' log
 echo "the scripts of all editions run"

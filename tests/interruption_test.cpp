@@ -13,8 +13,12 @@ using namespace gradus;
 
 namespace {
 
-const std::string pretrain = "pretrain vanilla corpus.txt --layers 2 --heads 2 --width 32 --block_size 96 --batch_size 4 --max_epochs 8 --seed 3 ";
-const std::string finetune = "finetune vanilla corpus.txt --finetune_corpus_path train.tsv --layers 2 --heads 2 --width 32 --block_size 96 --batch_size 4 --max_epochs 20 ";
+const std::string pretrain =
+    "pretrain vanilla corpus.txt --layers 2 --heads 2 --width 32 --block_size 96 --batch_size 4 --max_epochs 8 "
+    "--edition 2023 --seed 3 ";
+const std::string finetune =
+    "finetune vanilla corpus.txt --finetune_corpus_path train.tsv --layers 2 --heads 2 --width 32 --block_size 96 "
+    "--batch_size 4 --max_epochs 20 --edition 2023 ";
 
 void sleep_milliseconds(std::int64_t count) { std::this_thread::sleep_for(std::chrono::milliseconds(count)); }
 

@@ -39,8 +39,14 @@ TEST_CASE("pretraining prints the course's learning rates, the second cycle incl
   for (const auto& [epoch, rate] : expected) CHECK(printed(schedule, epoch, tokens) == rate);
   CHECK(printed(schedule, 50, 2938 * 128) == "5.122001e-03");
   CHECK(printed(schedule, 650, 2938 * 128) == "8.807224e-04");
-  CHECK(schedule.climbs_again(650 * tokens));
+  const auto from = schedule.climbs_again(650 * tokens);
+  REQUIRE(from);
+  CHECK(schedule.rate(*from) == doctest::Approx(6e-4));
+  CHECK(schedule.rate(*from - tokens) == doctest::Approx(6e-4));
+  CHECK(schedule.rate(*from + tokens) > 6.1e-4);
+  CHECK_FALSE(schedule.climbs_again(*from));
   CHECK_FALSE(schedule.climbs_again(150 * tokens));
+  CHECK(schedule.drawing(650 * tokens, 13) == "█▆▃▁▁▂▅██▆▃▁▁");
   schedule.final_tokens = 650LL * 2937 * 128;
   CHECK(printed(schedule, 50, 2937 * 128) == "5.912913e-03");
   CHECK_FALSE(schedule.climbs_again(650LL * 2937 * 128));
@@ -54,7 +60,9 @@ TEST_CASE("warm-up rises in a line, and the rate can be held at the end") {
   CHECK(schedule.rate(150) == doctest::Approx(0.5));
   CHECK(schedule.rate(200) == doctest::Approx(0.1));
   CHECK(schedule.rate(300) == doctest::Approx(1));
+  CHECK(schedule.drawing(200, 4) == "▂▆▇▁");
   schedule.hold_at_end = true;
+  CHECK_FALSE(schedule.climbs_again(1000));
   CHECK(schedule.rate(300) == doctest::Approx(0.1));
 }
 

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
-#include <numeric>
-#include <sstream>
-
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+#include <sstream>
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
+#include "tools/recipes.h"
 
 namespace gradus::tools {
 namespace {
@@ -144,6 +145,40 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
     }
     merged.arguments.push_back(given[i]);
     if (given[i].starts_with("--")) merged.origins[given[i].substr(0, given[i].find('='))] = "command line";
+  }
+  if (std::find(names.begin(), names.end(), "--recipe") != names.end()) {
+    const auto last_value = [&](const std::string& name) {
+      std::optional<std::string> value;
+      for (std::size_t i = used; i < merged.arguments.size(); ++i) {
+        const std::string& argument = merged.arguments[i];
+        if (argument.starts_with(name + "=")) value = argument.substr(name.size() + 1);
+        else if (argument == name && i + 1 < merged.arguments.size()) value = merged.arguments[i + 1];
+      }
+      return value;
+    };
+    const auto edition = last_value("--edition"), named = last_value("--recipe");
+    if (edition && named) fail<UsageError>("--edition {} is a recipe, and --recipe {} names another", *edition, *named);
+    const std::string recipe = edition ? recipe_of_edition(*edition) : named.value_or(usual_recipe);
+    const bool from_scratch = !last_value("--reading_params_path");
+    std::map<std::string, std::string> values, origins;
+    for (const std::string& each : {std::string(usual_recipe), recipe}) {
+      for (const auto& [key, value] : recipe_values(each, app->get_name(), from_scratch)) {
+        const std::string name = with_underscores("--" + key);
+        if (std::find(names.begin(), names.end(), name) == names.end()) {
+          fail<UsageError>("{}: '{}' is not an option of '{}'{}", each, key, app->get_name(),
+                           did_you_mean(name, names));
+        }
+        values[name] = value;
+        origins[name] = "recipe " + each;
+      }
+    }
+    merged.origins.insert(origins.begin(), origins.end());
+    std::vector<std::string> first;
+    for (const auto& [name, value] : values) {
+      first.push_back(value.empty() ? name : name + "=" + value);
+      if (value.empty()) first.push_back("");
+    }
+    merged.arguments.insert(merged.arguments.begin() + static_cast<std::ptrdiff_t>(used), first.begin(), first.end());
   }
   return merged;
 }

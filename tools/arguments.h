@@ -15,8 +15,8 @@ struct MergedArguments {
 };
 
 /// Puts the options of `--config FILE` and of GRADUS_* variables before those of the command line, so that the last one
-/// wins: flag > environment > file > default. Dashes inside option names become underscores. Throws UsageError or
-/// DataError for a bad file, or a key that the subcommand does not have.
+/// wins: flag > environment > file > recipe > default. Dashes inside option names become underscores. Throws UsageError
+/// or DataError for a bad file, or a key that the subcommand does not have.
 MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv);
 
 /// ` (did you mean --seed?)`, or nothing where no candidate is near.

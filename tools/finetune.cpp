@@ -15,6 +15,7 @@ void add_finetune(CLI::App& program) {
   command
       ->add_option("--finetune_corpus_path", options->finetune_corpus_path, "Questions and places, separated by tabs")
       ->type_name("FILE");
+  show_usual_recipe(*command);
   add_examples(*command,
                "  gradus finetune vanilla wiki.txt --writing_params_path vanilla.model.params \\\n"
                "    --finetune_corpus_path birth_places_train.tsv\n"
@@ -28,9 +29,8 @@ void add_finetune(CLI::App& program) {
       fail<UsageError>("--finetune_corpus_path is needed: the questions to finetune on");
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
     std::cout << corpus.summary() << std::endl;
-    const bool pretrained = !options->reading_params_path.empty();
     std::unique_ptr<models::Gpt> model;
-    if (pretrained) {
+    if (!options->reading_params_path.empty()) {
       models::LoadedModel loaded =
           models::load_model(options->reading_params_path, options->variant, options->common.seed, compute.dtype);
       data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options->reading_params_path, options->corpus);
@@ -41,18 +41,13 @@ void add_finetune(CLI::App& program) {
                                             compute.dtype);
     }
     model->to(compute.device);
-    const std::int64_t batch_size = options->batch_size > 0 ? options->batch_size : 256;
     const tasks::Names source(options->finetune_corpus_path, corpus.vocabulary, model->config().block_size - 1,
-                              batch_size, options->common.seed, options->shuffle);
+                              options->batch_size, options->common.seed, options->shuffle);
     // The assignment counts the schedule's tokens in documents of the pretraining corpus here too.
-    const Recipe recipe{.function = "finetune",
-                        .learning_rate = options->finetune_lr,
-                        .epochs = options->max_epochs > 0 ? options->max_epochs
-                                  : pretrained            ? 10
-                                                          : 75,
-                        .batch_size = batch_size,
-                        .final_tokens = 200 * static_cast<std::int64_t>(corpus.documents.size()) * options->block_size};
-    run_training(*options, recipe, *model, corpus.vocabulary, source);
+    const TrainingPhase phase{.function = "finetune",
+                              .learning_rate = options->finetune_lr,
+                              .epoch_tokens = static_cast<std::int64_t>(corpus.documents.size()) * options->block_size};
+    run_training(*options, phase, *model, corpus.vocabulary, source);
   });
 }
 

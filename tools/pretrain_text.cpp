@@ -16,6 +16,7 @@ TrainingRunOptions demo_defaults() {
   options.corpus_argument = "TEXT";
   options.decay = "standard";
   options.max_epochs = 2;
+  options.warmup_tokens = 10240;
   options.batch_size = 512;
   options.layers = 8;
   options.heads = 8;
@@ -27,19 +28,13 @@ TrainingRunOptions demo_defaults() {
 void pretrain_text(const TrainingRunOptions& options) {
   const Compute compute = options.common.apply();
   check_training_options(options);
-  if (options.max_epochs < 1) fail<UsageError>("--max_epochs must be at least 1, not {}", options.max_epochs);
   const tasks::CharacterText source(options.corpus, options.block_size, options.batch_size, options.common.seed);
   std::cout << source.summary() << std::endl;
   models::Gpt model(model_config(options, source.vocabulary().size()), options.common.seed, compute.dtype);
   model.to(compute.device);
-  const Recipe recipe{.function = "pretrain-text",
-                      .learning_rate = options.pretrain_lr,
-                      .epochs = options.max_epochs,
-                      .batch_size = options.batch_size,
-                      .final_tokens = options.max_epochs * source.counted_tokens_per_epoch(),
-                      .rate_flag = "--learning_rate",
-                      .of_assignment = false};
-  run_training(options, recipe, model, source.vocabulary(), source);
+  const TrainingPhase phase{
+      .function = "pretrain-text", .learning_rate = options.pretrain_lr, .rate_flag = "--learning_rate"};
+  run_training(options, phase, model, source.vocabulary(), source);
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 #include "tools/training_run.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 
@@ -10,6 +13,7 @@
 #include "framework/ops/ops.h"
 #include "framework/train/checkpoint.h"
 #include "tools/commands.h"
+#include "tools/recipes.h"
 
 namespace gradus::tools {
 
@@ -19,20 +23,34 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   command.add_option("CORPUS", options.corpus, "Pretraining corpus, one document a line; it defines the vocabulary")->required();
   command.add_option("--writing_params_path", options.writing_params_path, "Where the trained model goes")->type_name("FILE");
   command.add_option("--reading_params_path", options.reading_params_path, "Model to start from")->type_name("FILE");
+  command
+      .add_option("--recipe", options.recipe,
+                  "Values for the options that are not given: a JSON file, or one of " +
+                      fmt::format("{}", fmt::join(built_in_recipes(), ", ")))
+      ->type_name("NAME|FILE")
+      ->default_str(usual_recipe);
+  command.add_option("--edition", options.edition, "The recipe of a course edition, faithfully: 2021 to 2024")
+      ->type_name("YEAR");
   command.add_option("--pretrain_lr", options.pretrain_lr, "Peak learning rate of pretraining")->capture_default_str();
   command.add_option("--finetune_lr", options.finetune_lr, "Peak learning rate of finetuning")->capture_default_str();
   command.add_option("--tb_expt_name", options.tb_expt_name, "Accepted for the assignment's scripts; names nothing here")->capture_default_str();
-  add_integer(command, "--max_epochs", options.max_epochs, "0 for the assignment's: 650 to pretrain, 75 or 10 to finetune");
-  add_integer(command, "--batch_size", options.batch_size, "0 for the assignment's: 128 to pretrain, 256 to finetune");
+  add_integer(command, "--max_epochs", options.max_epochs, "Passes over the training data");
+  add_integer(command, "--batch_size", options.batch_size, "Examples of a batch");
   add_integer(command, "--micro_batches", options.micro_batches,
               "Parts in which a batch runs, for less memory; one step for all");
   add_recompute(command, options.recompute);
   command.add_flag("--padded", options.padded,
                    "Compute padding too, for other dropout masks: on a CUDA device every step is then one graph");
   add_eager(command, options.eager);
-  add_integer(command, "--edition", options.edition, "Course edition whose schedule and lengths are used: 2021 to 2024");
   add_integer(command, "--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up");
-  add_integer(command, "--final_tokens", options.final_tokens, "Tokens at which the cosine has fallen; 0 for the edition's");
+  command
+      .add_option("--warmup_share", options.warmup_share,
+                  "Warm-up as a share of the tokens in which the rate falls, instead")
+      ->capture_default_str();
+  add_integer(command, "--falling_epochs", options.falling_epochs,
+              "Epochs in which the rate falls, as the assignment counts them: documents of the corpus times "
+              "block_size; 0 for all of the run");
+  add_integer(command, "--final_tokens", options.final_tokens, "Tokens at which the rate has fallen, instead");
   command.add_flag("--hold_rate", options.hold_rate, "Stay at the floor after the fall (the assignment climbs again)");
   command.add_option("--decay", options.decay, "Decay rule: assignment (all but biases) or standard (linear weights)")->capture_default_str();
   command.add_flag("--shuffle", options.shuffle, "Shuffle in every epoch (the assignment does not)");
@@ -45,6 +63,12 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
       "Latents of a perceiver; 0 for 32 as in the assignment (its scripts pass 64), perceiver-ar: half of block_size");
   command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
   add_run_options(command, options);
+}
+
+void show_usual_recipe(CLI::App& command) {
+  for (const auto& [option, value] : recipe_values(usual_recipe, command.get_name(), false)) {
+    command.get_option("--" + option)->default_str(value);
+  }
 }
 
 void add_run_options(CLI::App& command, TrainingRunOptions& options) {
@@ -84,13 +108,17 @@ void check_training_options(const TrainingRunOptions& options) {
   const bool is_perceiver = variant == models::Variant::perceiver || variant == models::Variant::perceiver_ar;
   if (options.bottleneck_dim != 0 && !is_perceiver)
     fail<UsageError>("--bottleneck_dim belongs to the perceivers; the variant is {}", options.variant);
+  if (options.bottleneck_dim < 0)
+    fail<UsageError>("--bottleneck_dim must not be negative, not {}", options.bottleneck_dim);
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
-  if (options.max_epochs < 0) fail<UsageError>("--max_epochs must not be negative, not {}", options.max_epochs);
+  if (options.max_epochs < 1) fail<UsageError>("--max_epochs must be at least 1, not {}", options.max_epochs);
   if (options.max_steps < 0) fail<UsageError>("--max_steps must not be negative, not {}", options.max_steps);
   if (options.micro_batches < 1) fail<UsageError>("--micro_batches must be at least 1, not {}", options.micro_batches);
-  if (options.batch_size < 0) fail<UsageError>("--batch_size must not be negative, not {}", options.batch_size);
-  if (options.edition < 2021 || options.edition > 2024) fail<UsageError>("--edition must be 2021, 2022, 2023 or 2024, not {}", options.edition);
-  if (options.warmup_tokens < 0 || options.final_tokens < 0) fail<UsageError>("--warmup_tokens and --final_tokens must not be negative");
+  if (options.batch_size < 1) fail<UsageError>("--batch_size must be at least 1, not {}", options.batch_size);
+  if (options.warmup_tokens < 0 || options.final_tokens < 0 || options.falling_epochs < 0)
+    fail<UsageError>("--warmup_tokens, --final_tokens and --falling_epochs must not be negative");
+  if (!(options.warmup_share >= 0 && options.warmup_share < 1))
+    fail<UsageError>("--warmup_share must be at least 0 and below 1, not {}", options.warmup_share);
   if (options.checkpoint_every < 0) fail<UsageError>("--checkpoint_every must not be negative, not {}", options.checkpoint_every);
   if (!(options.checkpoint_seconds > 0)) fail<UsageError>("--checkpoint_seconds must be positive, not {}", options.checkpoint_seconds);
   if (options.resume && options.force) fail<UsageError>("--resume and --force contradict each other");
@@ -139,38 +167,55 @@ Tensor prediction_loss(models::Gpt& model, const data::Batch& batch) {
 
 namespace {
 
+optim::TokenSchedule schedule_of(const TrainingRunOptions& options, const TrainingPhase& phase,
+                                 const data::BatchSource& source) {
+  const std::int64_t of_recipe = options.falling_epochs > 0 ? options.falling_epochs * phase.epoch_tokens
+                                                            : options.max_epochs * source.counted_tokens_per_epoch();
+  const std::int64_t final_tokens = options.final_tokens > 0 ? options.final_tokens : of_recipe;
+  const std::int64_t warmup_tokens = options.warmup_share > 0
+                                         ? std::llround(options.warmup_share * static_cast<double>(final_tokens))
+                                         : options.warmup_tokens;
+  return {.peak = phase.learning_rate,
+          .warmup_tokens = warmup_tokens,
+          .final_tokens = final_tokens,
+          .hold_at_end = options.hold_rate};
+}
+
 /// All that decides the result, under the names that the user knows.
-nlohmann::json settings_of(const TrainingRunOptions& options, const Recipe& recipe,
+nlohmann::json settings_of(const TrainingRunOptions& options, const TrainingPhase& phase,
                            const optim::TokenSchedule& schedule, const models::GptConfig& model,
                            const data::BatchSource& source) {
   nlohmann::json settings = {
-      {"command", recipe.function},
+      {"command", phase.function},
       {"training data", source.fingerprint()},
-      {"--batch_size", recipe.batch_size},
+      {"--batch_size", options.batch_size},
       {"--reading_params_path",
        options.reading_params_path.empty() ? "none" : io::checksum(io::read_file(options.reading_params_path))},
       {"--micro_batches", options.micro_batches},
       {"--seed", options.common.seed},
       {"--dtype", options.common.dtype},
-      {"--max_epochs", recipe.epochs},
-      {recipe.rate_flag.empty() ? "--" + recipe.function + "_lr" : recipe.rate_flag, recipe.learning_rate},
-      {"--warmup_tokens", schedule.warmup_tokens},
-      {"--final_tokens", schedule.final_tokens},
+      {"--max_epochs", options.max_epochs},
+      {phase.rate_flag.empty() ? "--" + phase.function + "_lr" : phase.rate_flag, phase.learning_rate},
       {"--hold_rate", options.hold_rate},
       {"--decay", options.decay},
+      {"--shuffle", options.shuffle},
       {"--block_size", model.block_size},
       {"--layers", model.layers},
       {"--heads", model.heads},
       {"--width", model.width},
       {"--dropout", model.dropout.residual}};
-  if (recipe.of_assignment) {
-    settings["--edition"] = options.edition;
-    settings["--shuffle"] = options.shuffle;
-  }
+  if (options.warmup_share > 0) settings["--warmup_share"] = options.warmup_share;
+  else settings["--warmup_tokens"] = schedule.warmup_tokens;
+  const bool falls_over_all = options.final_tokens == 0 && options.falling_epochs == 0;
+  if (!falls_over_all) settings["--final_tokens"] = schedule.final_tokens;
+  if (options.full_length) settings["--full_length"] = true;
   if (options.max_steps > 0) settings["--max_steps"] = options.max_steps;
   if (options.padded) settings["--padded"] = true;
   if (options.names != 0) settings["--names"] = options.names;
-  if (!options.names_after.empty()) settings["--names_after"] = options.names_after;
+  if (!options.names_after.empty()) {
+    settings["--names_after"] = options.names_after;
+    settings["--names_after_share"] = options.names_after_share;
+  }
   if (model.variant != models::Variant::vanilla) settings["VARIANT"] = options.variant;
   if (model.is_perceiver()) settings["--bottleneck_dim"] = model.latents;
   return settings;
@@ -188,24 +233,21 @@ bool is_complete(const std::string& path, const nlohmann::json& settings) {
 
 }  // namespace
 
-void run_training(const TrainingRunOptions& options, const Recipe& recipe, models::Gpt& model,
+void run_training(const TrainingRunOptions& options, const TrainingPhase& phase, models::Gpt& model,
                   const data::Vocabulary& vocabulary, const data::BatchSource& source) {
   train::TrainerOptions trainer;
-  trainer.max_epochs = recipe.epochs;
+  trainer.max_epochs = options.max_epochs;
   trainer.max_steps = options.max_steps;
   trainer.micro_batches = options.micro_batches;
   trainer.graph = !options.eager;
-  trainer.schedule = {.peak = recipe.learning_rate,
-                      .warmup_tokens = options.warmup_tokens,
-                      .final_tokens = options.final_tokens > 0 ? options.final_tokens : recipe.final_tokens,
-                      .hold_at_end = options.hold_rate};
+  trainer.schedule = schedule_of(options, phase, source);
   trainer.checkpoint_path = checkpoint_path(options);
   trainer.checkpoint_every = options.checkpoint_every;
   trainer.checkpoint_seconds = options.checkpoint_seconds;
   trainer.resume = options.resume;
   trainer.metrics_path = options.metrics;
   trainer.progress = train::progress_mode_from_string(options.common.progress);
-  trainer.settings = settings_of(options, recipe, trainer.schedule, model.config(), source);
+  trainer.settings = settings_of(options, phase, trainer.schedule, model.config(), source);
 
   const std::string& checkpoint = trainer.checkpoint_path;
   const bool interrupted_before = std::filesystem::exists(checkpoint);
@@ -219,7 +261,7 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
     if (is_complete(options.writing_params_path, trainer.settings)) {
       std::cerr << options.writing_params_path
                 << " is complete, with these settings, and no checkpoint is left: nothing to resume\n";
-      return write_json(options.common.json, {{"function", recipe.function}, {"complete_before", true}});
+      return write_json(options.common.json, {{"function", phase.function}, {"complete_before", true}});
     }
     std::cerr << "nothing to resume, " << checkpoint << " is not there: starting at the first step\n";
   }
@@ -231,15 +273,15 @@ void run_training(const TrainingRunOptions& options, const Recipe& recipe, model
   const train::TrainingResult result = train::train(
       model, model.generator(), optimizer, options.padded || !model.config().takes_lengths() ? padded : source,
       [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);
-  const nlohmann::ordered_json summary = {{"function", recipe.function}, {"steps", result.steps},
-                                          {"tokens", result.tokens},     {"last_loss", result.last_loss},
-                                          {"seconds", result.seconds},   {"interrupted", result.signal != 0}};
+  const nlohmann::ordered_json summary = {{"function", phase.function}, {"steps", result.steps},
+                                          {"tokens", result.tokens},    {"last_loss", result.last_loss},
+                                          {"seconds", result.seconds},  {"interrupted", result.signal != 0}};
   if (result.signal != 0) {
     write_json(options.common.json, summary);
     throw ExitWith{128 + result.signal};
   }
   models::save_model(options.writing_params_path, model, vocabulary,
-                     {{"function", recipe.function},
+                     {{"function", phase.function},
                       {"seed", std::to_string(options.common.seed)},
                       {"steps", std::to_string(result.steps)},
                       {"settings", trainer.settings.dump()}});

@@ -17,17 +17,23 @@ struct TrainingRunOptions {
   std::string tb_expt_name = "run", finetune_corpus_path;
   std::string corpus_argument = "CORPUS";  ///< what the command calls `corpus`
   std::int64_t max_steps = 0;
-  std::int64_t edition = 2023, max_epochs = 0, batch_size = 0, warmup_tokens = 10240, final_tokens = 0,
+  std::string recipe, edition;  ///< have been put into the other options before these are parsed
+  std::int64_t max_epochs = 0, batch_size = 0, warmup_tokens = 0, falling_epochs = 0, final_tokens = 0,
                checkpoint_every = 0, bottleneck_dim = 0, micro_batches = 1;
   std::int64_t block_size = 128, layers = 4, heads = 8, width = 256;
-  double names = 0;         ///< of pretrain alone
-  std::string names_after;  ///< of pretrain alone
-  double pretrain_lr = 6e-3, finetune_lr = 6e-4, dropout = 0.1, checkpoint_seconds = 600;
+  double pretrain_lr = 6e-3, finetune_lr = 6e-4, warmup_share = 0, dropout = 0.1, checkpoint_seconds = 600;
+  // Of pretrain alone:
+  double names = 0, names_after_share = 0.5;
+  std::string names_after;
+  bool full_length = false;
   bool resume = false, force = false, shuffle = false, hold_rate = false, recompute = false, padded = false,
        eager = false;
 };
 
 void add_training_options(CLI::App& command, TrainingRunOptions& options);
+
+/// Shows the usual recipe's values as defaults in the help, once all options are there.
+void show_usual_recipe(CLI::App& command);
 
 /// Of these, what has nothing to do with the task: the run's end, metrics and checkpoints, and the common options.
 void add_run_options(CLI::App& command, TrainingRunOptions& options);
@@ -39,18 +45,16 @@ void check_training_options(const TrainingRunOptions& options);
 void require_same_model(const CLI::App& command, const TrainingRunOptions& options, const models::GptConfig& model);
 
 /// What pretraining and finetuning do differently.
-struct Recipe {
+struct TrainingPhase {
   std::string function;  ///< the command: "pretrain", "finetune" or "pretrain-text"
   double learning_rate = 0;
-  std::int64_t epochs = 0, batch_size = 0;
-  std::int64_t final_tokens = 0;  ///< of the schedule, unless the user sets them
   std::string rate_flag = "";     ///< the option that sets learning_rate, where it is not --FUNCTION_lr
-  bool of_assignment = true;      ///< --edition and --shuffle are among its options
+  std::int64_t epoch_tokens = 0;  ///< as --falling_epochs counts them; 0 where it is no option
 };
 
 /// Trains with the assignment's loss (mean over targets that are not pad), saves the model, and removes the checkpoint.
 /// Throws ExitWith where a signal ended the run.
-void run_training(const TrainingRunOptions& options, const Recipe& recipe, models::Gpt& model,
+void run_training(const TrainingRunOptions& options, const TrainingPhase& phase, models::Gpt& model,
                   const data::Vocabulary& vocabulary, const data::BatchSource& source);
 
 /// Mean cross-entropy over the targets that are not pad: logits (B,T,V), targets (B,T).

@@ -13,10 +13,21 @@ double TokenSchedule::multiplier(std::int64_t tokens) const {
   return std::max(floor, 0.5 * (1.0 + std::cos(std::numbers::pi * progress)));
 }
 
-bool TokenSchedule::climbs_again(std::int64_t tokens) const {
-  // The cosine turns at final_tokens and leaves the floor where 0.5 (1 + cos) exceeds it once more.
-  if (hold_at_end || tokens <= final_tokens) return false;
-  return multiplier(tokens) > floor || tokens - final_tokens > final_tokens - warmup_tokens;
+std::optional<std::int64_t> TokenSchedule::climbs_again(std::int64_t tokens) const {
+  if (hold_at_end) return {};
+  const double progress = 2 - std::acos(2 * floor - 1) / std::numbers::pi;  // where the cosine leaves the floor
+  const auto from = warmup_tokens + static_cast<std::int64_t>(progress * double(final_tokens - warmup_tokens));
+  return tokens > from ? std::optional(from) : std::nullopt;
+}
+
+std::string TokenSchedule::drawing(std::int64_t tokens, int parts) const {
+  static constexpr const char* bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  std::string drawn;
+  for (int part = 0; part < parts; ++part) {
+    const double height = multiplier(tokens * (2 * part + 1) / (2 * parts));
+    drawn += bars[std::clamp<long>(std::lround(height * 8) - 1, 0, 7)];
+  }
+  return drawn;
 }
 
 }  // namespace gradus::optim

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 namespace gradus::optim {
 
@@ -17,8 +19,10 @@ struct TokenSchedule {
   /// p = (tokens - warmup) / (final - warmup). (Assignment 5, trainer.)
   double multiplier(std::int64_t tokens) const;
   double rate(std::int64_t tokens) const { return peak * multiplier(tokens); }
-  /// The rate rises again after having fallen, somewhere in the first `tokens`.
-  bool climbs_again(std::int64_t tokens) const;
+  /// The tokens after which the rate, having fallen, rises again, where this is in the first `tokens`.
+  std::optional<std::int64_t> climbs_again(std::int64_t tokens) const;
+  /// The multiplier over `tokens` from left to right, one bar for each part: `▇█▇▅▃▂▁▁`.
+  std::string drawing(std::int64_t tokens, int parts) const;
 };
 
 }  // namespace gradus::optim

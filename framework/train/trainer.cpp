@@ -64,6 +64,25 @@ std::string first_non_finite(const nn::Module& model, const LossFunction& loss, 
   return "";
 }
 
+/// The learning rate's curve, and a warning where it climbs again.
+void describe(const optim::TokenSchedule& schedule, std::int64_t epoch_tokens, std::int64_t epochs,
+              Progress& progress) {
+  const std::int64_t tokens = epoch_tokens * epochs;
+  constexpr int parts = 60, points = 10;
+  progress.message(fmt::format("learning rate: {}", schedule.drawing(tokens, parts)));
+  std::string rates = fmt::format("  {:.3e} at first", schedule.peak);
+  for (int point = 1; point <= points; ++point) {
+    const std::int64_t at = tokens * point / points;
+    rates += fmt::format(", {:.3e} after {:.3g}", schedule.rate(at), double(at) / double(epoch_tokens));
+  }
+  progress.message(rates + " epochs");
+  if (const auto from = schedule.climbs_again(tokens)) {
+    progress.message(
+        fmt::format("warning: the rate climbs again after {:.0f} epochs; --hold_rate keeps it at its floor",
+                    double(*from) / double(epoch_tokens)));
+  }
+}
+
 }  // namespace
 
 TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& optimizer, const data::BatchSource& source,
@@ -81,17 +100,12 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     progress.message(fmt::format("resumed from {}: {} of {} steps done", options.checkpoint_path, position.step, total_steps));
   }
   MetricsFile metrics(options.metrics_path, position.step);
-  const std::int64_t all_tokens = source.counted_tokens_per_epoch() * total_steps / batches;
   const std::string runs_on =
       model.device() == Device{} ? fmt::format("{} threads", cpu::thread_count()) : describe(model.device());
   progress.message(fmt::format("{} steps ({}{} epochs of {} batches), {} parameters, {}; {}", total_steps,
                                ends_early ? "of " : "", options.max_epochs, batches, model.parameter_count(), runs_on,
                                optimizer.describe()));
-  progress.message(fmt::format("learning rate: {:e} at first, {:e} half-way, {:e} at the end", options.schedule.peak,
-                               options.schedule.rate(all_tokens / 2), options.schedule.rate(all_tokens)));
-  if (options.schedule.climbs_again(all_tokens)) {
-    progress.message("warning: this schedule climbs again after its floor, as the assignment's does");
-  }
+  describe(options.schedule, source.counted_tokens_per_epoch(), options.max_epochs, progress);
   if (!options.checkpoint_path.empty()) {
     progress.message(fmt::format("checkpoints go to {}: {}on Ctrl-C and every {:.0f} seconds", options.checkpoint_path,
                                  options.checkpoint_every > 0 ? fmt::format("every {} steps, ", options.checkpoint_every) : "", options.checkpoint_seconds));

@@ -7,7 +7,7 @@
 namespace gradus::tasks {
 namespace {
 
-constexpr std::int64_t most_words_before = 4, most_words_behind = 3;
+constexpr std::int64_t most_words_before = 4, most_words_behind = 2;
 
 bool is_capital(char32_t c) { return (c >= U'A' && c <= U'Z') || (c >= 0xC0 && c <= 0xDE && c != 0xD7); }
 bool is_of_word(char32_t c) {
@@ -80,31 +80,34 @@ Mentions find_mentions(std::u32string_view document, std::u32string_view keyword
 }
 
 std::optional<data::Example> ask_for_name(const std::vector<std::int64_t>& document, const Mentions& mentions,
-                                          std::int64_t length, StreamReader& draw) {
+                                          double preferred, std::int64_t length, StreamReader& draw) {
   if (mentions.names.empty()) return {};
   const std::int64_t any = draw.next_integer(0, static_cast<std::int64_t>(mentions.names.size()) - 1);
-  const bool prefer = mentions.preferred >= 0 && draw.next_integer(0, 1) == 1;
+  const bool prefer = mentions.preferred >= 0 && draw.next_uniform() < preferred;
   const CharacterRange name = mentions.names[prefer ? mentions.preferred : any];
-  const auto first_behind =
+  const auto begin = mentions.words.begin(), end = mentions.words.end();
+  const auto first = std::ranges::find_if(mentions.words, [&](const CharacterRange& w) { return w.end > name.begin; });
+  const auto behind =
       std::ranges::find_if(mentions.words, [&](const CharacterRange& w) { return w.begin >= name.end; });
-  const auto first_of_name =
-      std::ranges::find_if(mentions.words, [&](const CharacterRange& w) { return w.end > name.begin; });
-  const std::int64_t before =
-      std::min<std::int64_t>(draw.next_integer(0, most_words_before), first_of_name - mentions.words.begin());
-  const std::int64_t behind =
-      std::min<std::int64_t>(draw.next_integer(0, most_words_behind), mentions.words.end() - first_behind);
-  const std::int64_t begin = before > 0 ? (first_of_name - before)->begin : name.begin,
-                     end = behind > 0 ? (first_behind + behind - 1)->end : name.end;
+  const std::int64_t before = std::min<std::int64_t>(draw.next_integer(0, most_words_before), first - begin);
+  const std::int64_t after = std::min<std::int64_t>(draw.next_integer(0, most_words_behind), end - behind);
   const bool title_first = draw.next_integer(0, 1) == 1;
 
+  const std::int64_t space = document[mentions.title + 1];
   std::vector<std::int64_t> ids;
   const auto put = [&](std::int64_t from, std::int64_t to) {
     ids.insert(ids.end(), document.begin() + from, document.begin() + to);
   };
   if (title_first) put(0, mentions.title + 2);
-  put(begin, name.begin);
+  for (auto word = first - before; word != first; ++word) {
+    put(word->begin, word->end);
+    ids.push_back(space);
+  }
   ids.push_back(data::Vocabulary::mask);
-  put(name.end, end);
+  for (auto word = behind; word != behind + after; ++word) {
+    ids.push_back(space);
+    put(word->begin, word->end);
+  }
   if (!title_first) {
     put(mentions.title, mentions.title + 2);
     put(0, mentions.title);

@@ -30,12 +30,12 @@ struct Mentions {
 /// No names where there is no ". ". The keyword is a word of the text, its first letter small or not; empty for none.
 Mentions find_mentions(std::u32string_view document, std::u32string_view keyword = {});
 
-/// Drawn: a name (half of the time the preferred one, where there is one), up to 4 words before it and up to 3 behind
-/// it, and whether the title comes before or after these.
+/// Drawn: a name (with probability `preferred` the preferred one, where there is one), up to 4 words before it and up
+/// to 2 behind it, without the numbers and marks between them, and whether the title comes before or after these.
 ///   Title. words ⁇ words ⁇ name ⁇ □□□...   or   words ⁇ words. Title ⁇ name ⁇ □□□...
 /// as input (all but the last of length + 1 ids) and target (all but the first), of which only the name and the mark
 /// behind it count. Nothing where the document has no name or the example does not fit.
 std::optional<data::Example> ask_for_name(const std::vector<std::int64_t>& document, const Mentions& mentions,
-                                          std::int64_t length, StreamReader& draw);
+                                          double preferred, std::int64_t length, StreamReader& draw);
 
 }  // namespace gradus::tasks

@@ -46,6 +46,17 @@ CorruptionRules assignment_rules(std::int64_t block_size, std::int64_t length) {
   return rules;
 }
 
+void CorruptionRules::validate() const {
+  if (!(names >= 0 && names <= 1)) fail<UsageError>("--names must be between 0 and 1, not {}", names);
+  if (!(preferred >= 0 && preferred <= 1))
+    fail<UsageError>("--names_after_share must be between 0 and 1, not {}", preferred);
+  if (names == 0 && !keyword.empty()) fail<UsageError>("--names_after goes with --names");
+  if (longest_truncation + 2 > length + 1) {
+    fail<UsageError>("documents of up to {} characters and two marks do not fit examples of {}", longest_truncation,
+                     length);
+  }
+}
+
 data::Example corrupt(const std::vector<std::int64_t>& document, const CorruptionRules& rules, std::uint64_t seed, std::uint64_t stream) {
   StreamReader draw(seed, stream);
   const std::int64_t drawn = draw.next_integer(rules.shortest_truncation, rules.longest_truncation);
@@ -80,11 +91,7 @@ std::vector<std::int64_t> batch_items(std::int64_t count, std::int64_t batch_siz
 SpanCorruption::SpanCorruption(const Corpus& corpus, const CorruptionRules& rules, std::int64_t batch_size, std::uint64_t seed, bool shuffle)
     : corpus_(&corpus), rules_(rules), batch_size_(batch_size), seed_(seed), shuffle_(shuffle) {
   if (batch_size < 1) fail<UsageError>("batch_size must be at least 1, not {}", batch_size);
-  if (!(rules.names >= 0 && rules.names <= 1))
-    fail<UsageError>("the share of names must be between 0 and 1, not {}", rules.names);
-  if (rules.longest_truncation + 2 > rules.length + 1) {
-    fail<UsageError>("documents of up to {} characters and two marks do not fit examples of {}", rules.longest_truncation, rules.length);
-  }
+  rules.validate();
   if (rules.names > 0) {
     for (const auto& document : corpus.documents)
       mentions_.push_back(find_mentions(corpus.vocabulary.decode(document), rules.keyword));
@@ -102,7 +109,8 @@ data::Example SpanCorruption::example(std::int64_t epoch, std::int64_t document)
   if (rules_.names > 0) {
     StreamReader draw(seed_, name_streams + stream);
     if (draw.next_uniform() < rules_.names) {
-      const auto asked = ask_for_name(corpus_->documents[document], mentions_[document], rules_.length, draw);
+      const auto asked =
+          ask_for_name(corpus_->documents[document], mentions_[document], rules_.preferred, rules_.length, draw);
       if (asked) return *asked;
     }
   }

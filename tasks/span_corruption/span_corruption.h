@@ -31,7 +31,11 @@ struct CorruptionRules {
   std::int64_t longest_truncation = 112;
   double shortest_mask = 0.125, longest_mask = 0.375;  ///< span length as a share of the truncated document, uniform
   double names = 0;  ///< share of the examples that ask for a name instead, where the document has one
-  std::u32string keyword = {};  ///< half of these prefer the first name behind this word
+  std::u32string keyword = {};  ///< in some of these the first name behind this word
+  double preferred = 0.5;       ///< in so many
+
+  /// Throws UsageError, in the words of the program's options.
+  void validate() const;
 };
 
 /// The assignment's rules for a block size: truncation to at most 7/8 of it.
