@@ -8,6 +8,7 @@
 #include "framework/base/instructions.h"
 #include "framework/data/utf8.h"
 #include "framework/io/safetensors.h"
+#include "framework/optim/schedule.h"
 #include "framework/tensor/creation.h"
 #include "tests/workplace.h"
 
@@ -594,7 +595,13 @@ TEST_CASE("a character model of any text: trained, resumed, continued") {
   CHECK(!settings.contains("--edition"));
   // The cosine is that of two epochs of every place of the text, however early the run ends.
   const auto characters = static_cast<std::int64_t>(data::decode_utf8(corpus, "corpus").size());
-  CHECK(settings.at("--final_tokens") == 2 * (characters - 20) * 20);
+  must_run(folder, line + "cosine.params --max_steps 7 --warmup_tokens 0 --metrics cosine.jsonl" + sizes);
+  const optim::TokenSchedule schedule{
+      .peak = 6e-4, .warmup_tokens = 0, .final_tokens = 2 * (characters - 20) * 20, .hold_at_end = false};
+  const std::string metrics = io::read_file(folder / "cosine.jsonl");
+  const std::string last = metrics.substr(metrics.rfind('\n', metrics.size() - 2) + 1);
+  CHECK(nlohmann::json::parse(last).at("lr").get<double>() ==
+        doctest::Approx(schedule.rate(7 * 32 * 20)).epsilon(1e-12));
 
   must_run(folder, line + "again.params --max_steps 7 --threads 1" + sizes);
   CHECK(io::read_file(folder / "again.params") == io::read_file(folder / "text.params"));
