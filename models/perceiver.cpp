@@ -73,12 +73,11 @@ DownProjection::DownProjection(const AttentionSizes& sizes, std::int64_t latents
 
 Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContext& context) const {
   Tensor basis = basis_.dtype() == x.dtype() ? basis_ : cast(basis_, x.dtype());
-  if (context.cache) {
-    const auto latents_before = [&](std::int64_t position) {
-      return std::min(basis_.size(1), (position + stride_ - 1) / stride_);
-    };
-    basis = slice(basis, 1, latents_before(context.cache->seen), latents_before(context.cache->seen + x.size(1)));
-  }
+  const std::int64_t seen = context.cache ? context.cache->seen : 0;
+  const auto latents_before = [&](std::int64_t position) {
+    return std::min(basis_.size(1), (position + stride_ - 1) / stride_);
+  };
+  basis = slice(basis, 1, latents_before(seen), latents_before(seen + x.size(1)));
   const auto for_all = [&](const Tensor& one) { return broadcast_to(one, {x.size(0), one.size(1), one.size(2)}); };
   const Tensor attended = run(attention_, x, run(norm1_, basis), context);
   if (basis.size(1) == 0) return attended;

@@ -34,8 +34,8 @@ class CrossAttention : public nn::Module {
   Visibility visibility_;
 };
 
-/// Input (B,T,C) -> latents (B,m,C), with a cache only those that stand at the new positions: h = C +
-/// dropout(attention(input, norm(C))), then h + dropout(feed_forward(norm(h))), C learned.
+/// Input (B,T,C) -> latents (B,m,C), those of all that stand before T, with a cache only those at the new positions: h
+/// = C + dropout(attention(input, norm(C))), then h + dropout(feed_forward(norm(h))), C learned.
 class DownProjection final : public Layer {
  public:
   DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, double dropout,

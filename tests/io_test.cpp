@@ -479,13 +479,19 @@ TEST_CASE("padding at the end of an example is left out, and counted all the sam
   CHECK(halves[0].predicted + halves[1].predicted == 2);
   CHECK(data::split(batch, 7).size() == 2);
   CHECK(data::split(batch, 1)[0].lengths == batch.lengths);
-  const data::Batch rows = data::padded(batch);
+  const data::Batch rows = data::padded(batch, data::Padding::to_full_length);
   CHECK(rows.inputs.shape() == Shape{2, 5});
   CHECK(rows.inputs.to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 6, 0, 0, 0, 5, 0, 0, 0, 0});
   CHECK(rows.targets.to_vector<std::int64_t>() == std::vector<std::int64_t>{0, 7, 0, 0, 0, 0, 0, 8, 0, 0});
   CHECK(rows.lengths.empty());
   CHECK(rows.predicted == 2);
   CHECK(rows.counted_tokens == 10);
+  const data::Batch shorter = data::padded(batch, data::Padding::to_longest);
+  CHECK(shorter.inputs.shape() == Shape{2, 3});
+  CHECK(shorter.inputs.to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 6, 0, 5, 0, 0});
+  CHECK(shorter.targets.to_vector<std::int64_t>() == std::vector<std::int64_t>{0, 7, 0, 0, 0, 8});
+  CHECK(shorter.predicted == 2);
+  CHECK(shorter.counted_tokens == 10);
   const std::vector<data::Batch> rows_apart = data::split(rows, 3);
   REQUIRE(rows_apart.size() == 2);
   CHECK(rows_apart[1].inputs.shape() == Shape{1, 5});
@@ -494,7 +500,8 @@ TEST_CASE("padding at the end of an example is left out, and counted all the sam
   CHECK(rows_apart[1].lengths.empty());
   CHECK(rows_apart[0].predicted == 1);
   CHECK(rows_apart[0].counted_tokens + rows_apart[1].counted_tokens == 10);
-  CHECK(has(message_of<ContractError>([&] { data::padded(halves[1]); }), "a part of a batch cannot be padded"));
+  CHECK(has(message_of<ContractError>([&] { data::padded(halves[1], data::Padding::to_longest); }),
+            "a part of a batch cannot be padded"));
   CHECK(has(message_of<ContractError>([] { data::collate({{{1, 2}, {1, 2}}, {{1}, {1}}}); }), "one length"));
   CHECK(has(message_of<ContractError>([] { data::collate({{{1, 2}, {1}}}); }), "one length"));
 }

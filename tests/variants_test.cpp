@@ -146,6 +146,19 @@ TEST_CASE("characters one at a time, with a cache, give the logits of all at onc
   }
 }
 
+TEST_CASE("the logits of a sequence's beginning are those of the beginning alone") {
+  for (const Variant variant : all_variants) {
+    const auto model = made(tiny(variant));
+    Generator generator(2);
+    const Tensor ids = random_integers({3, 9}, generator, 0, 10);
+    const Tensor all = model->forward(ids);
+    for (std::int64_t length = 1; length < 9; ++length) {
+      const Tensor alone = model->forward(slice(ids, 1, 0, length));
+      CHECK_MESSAGE(largest(alone - slice(all, 1, 0, length)) <= 1e-12 * largest(all), to_string(variant), " ", length);
+    }
+  }
+}
+
 TEST_CASE("sequences one after the other are as each alone, or refused") {
   for (const Variant variant : all_variants) {
     const auto model = made(tiny(variant));

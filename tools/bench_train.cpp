@@ -129,7 +129,7 @@ void bench_train(const BenchTrainOptions& options) {
     source.emplace(*corpus, tasks::assignment_rules(options.length, options.length - 1), options.batch,
                    options.common.seed);
     batches = [&, ragged = batches_of(*source)](std::int64_t step) {
-      return options.padded ? data::padded(ragged(step)) : ragged(step);
+      return options.padded ? data::padded(ragged(step), data::Padding::to_full_length) : ragged(step);
     };
   }
   models::Gpt model(config, options.common.seed, compute.dtype);

@@ -269,7 +269,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
   model.set_recompute(options.recompute);
 
   optim::AdamW optimizer(model.named_parameters(), {.rule = optim::decay_rule_from_string(options.decay)});
-  const data::PaddedSource padded(source);
+  const data::PaddedSource padded(source, options.padded ? data::Padding::to_full_length : data::Padding::to_longest);
   const train::TrainingResult result = train::train(
       model, model.generator(), optimizer, options.padded || !model.config().takes_lengths() ? padded : source,
       [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);

@@ -33,11 +33,12 @@ Batch collate(const std::vector<Example>& examples) {
   return batch;
 }
 
-Batch padded(const Batch& batch) {
+Batch padded(const Batch& batch, Padding padding) {
   const auto rows = static_cast<std::int64_t>(batch.lengths.size());
   if (rows == 0) return batch;
-  const std::int64_t columns = batch.counted_tokens / rows;
-  if (columns * rows != batch.counted_tokens || *std::ranges::max_element(batch.lengths) > columns)
+  const std::int64_t full = batch.counted_tokens / rows, longest = *std::ranges::max_element(batch.lengths);
+  const std::int64_t columns = padding == Padding::to_longest ? longest : full;
+  if (full * rows != batch.counted_tokens || longest > full)
     fail("a part of a batch cannot be padded: {} sequences, {} tokens counted", rows, batch.counted_tokens);
   const auto spread = [&](const Tensor& ragged) {
     const std::vector<std::int64_t> ids = ragged.to_vector<std::int64_t>();

@@ -26,9 +26,12 @@ struct Example {
 /// left out, as with a causal mask it changes neither the loss nor a gradient. counted_tokens counts it all the same.
 Batch collate(const std::vector<Example>& examples);
 
-/// A ragged batch as rows (B,T) of the examples' full length, with padding behind: the same loss and gradients but for
-/// rounding and other dropout masks. More is computed, and every such batch has one shape.
-Batch padded(const Batch& batch);
+/// The rows' length T: that of the batch's longest sequence, or of all examples, so that every batch has one shape.
+enum class Padding { to_longest, to_full_length };
+
+/// A ragged batch as rows (B,T), with padding behind: the same loss and gradients but for rounding and other dropout
+/// masks. More is computed.
+Batch padded(const Batch& batch, Padding padding);
 
 /// The sequences, or rows, of a batch in so many batches, or as many as there are. counted_tokens stays with the first.
 std::vector<Batch> split(const Batch& batch, std::int64_t parts);
@@ -50,14 +53,17 @@ class BatchSource {
 /// The batches of another source, padded.
 class PaddedSource final : public BatchSource {
  public:
-  explicit PaddedSource(const BatchSource& ragged) : ragged_(ragged) {}
+  PaddedSource(const BatchSource& ragged, Padding padding) : ragged_(ragged), padding_(padding) {}
   std::int64_t batches_per_epoch() const override { return ragged_.batches_per_epoch(); }
-  Batch batch(std::int64_t epoch, std::int64_t index) const override { return padded(ragged_.batch(epoch, index)); }
+  Batch batch(std::int64_t epoch, std::int64_t index) const override {
+    return padded(ragged_.batch(epoch, index), padding_);
+  }
   std::int64_t counted_tokens_per_epoch() const override { return ragged_.counted_tokens_per_epoch(); }
   std::string fingerprint() const override { return ragged_.fingerprint(); }
 
  private:
   const BatchSource& ragged_;
+  Padding padding_;
 };
 
 }  // namespace gradus::data
