@@ -220,6 +220,21 @@ TEST_CASE("what a checkpoint does not allow is refused by name") {
   CHECK(read("refused") == "no model");
 }
 
+TEST_CASE("a run that is to end early may be resumed to another end") {
+  remove_all_of("early");
+  const std::string line = pretrain + "--writing_params_path early --metrics early.jsonl ";
+  REQUIRE(run_program(world(), words(pretrain + "--writing_params_path later --max_steps 60")).status == 0);
+  Program program(world(), gradus_command(words(line + "--max_steps 55")));
+  REQUIRE(reaches_step(program, "early.jsonl", 3));
+  program.send(SIGINT);
+  REQUIRE(program.wait().status == 130);
+  const Outcome past = run_program(world(), words(line + "--resume --max_steps 2"));
+  CHECK(past.status == 2);
+  CHECK(past.err.find(" steps are done, and the run is to have 2") != std::string::npos);
+  CHECK(run_program(world(), words(line + "--resume --max_steps 60")).status == 0);
+  CHECK(read("early") == read("later"));
+}
+
 TEST_CASE("resuming does not ask where the model to start from lies, but whether it is the same") {
   remove_all_of("further");
   std::filesystem::copy_file(world() / "pretrained", world() / "start");

@@ -209,7 +209,6 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const TrainingPhas
   const bool falls_over_all = options.final_tokens == 0 && options.falling_epochs == 0;
   if (!falls_over_all) settings["--final_tokens"] = schedule.final_tokens;
   if (options.full_length) settings["--full_length"] = true;
-  if (options.max_steps > 0) settings["--max_steps"] = options.max_steps;
   if (options.padded) settings["--padded"] = true;
   if (options.names != 0) settings["--names"] = options.names;
   if (!options.names_after.empty()) {
@@ -248,6 +247,9 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
   trainer.metrics_path = options.metrics;
   trainer.progress = train::progress_mode_from_string(options.common.progress);
   trainer.settings = settings_of(options, phase, trainer.schedule, model.config(), source);
+  // Where a run ends does not change what comes before: it may be resumed to another end, but its model is of this one.
+  nlohmann::json settings = trainer.settings;
+  if (options.max_steps > 0) settings["--max_steps"] = options.max_steps;
 
   const std::string& checkpoint = trainer.checkpoint_path;
   const bool interrupted_before = std::filesystem::exists(checkpoint);
@@ -258,7 +260,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
                      checkpoint);
   }
   if (options.resume && !interrupted_before) {
-    if (is_complete(options.writing_params_path, trainer.settings)) {
+    if (is_complete(options.writing_params_path, settings)) {
       std::cerr << options.writing_params_path
                 << " is complete, with these settings, and no checkpoint is left: nothing to resume\n";
       return write_json(options.common.json, {{"function", phase.function}, {"complete_before", true}});
@@ -284,7 +286,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
                      {{"function", phase.function},
                       {"seed", std::to_string(options.common.seed)},
                       {"steps", std::to_string(result.steps)},
-                      {"settings", trainer.settings.dump()}});
+                      {"settings", settings.dump()}});
   std::filesystem::remove(checkpoint);
   std::cerr << fmt::format("wrote {} after {} steps, last loss {:.5f}, {:.0f} s\n", options.writing_params_path, result.steps, result.last_loss, result.seconds);
   write_json(options.common.json, summary);

@@ -97,6 +97,8 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   if (resumed) {
     position = load_checkpoint(options.checkpoint_path, model, optimizer, generator, options.settings);
     if (position.batch >= batches) fail<DataError>("{}: its position is outside the training data", options.checkpoint_path);
+    if (position.step > total_steps)
+      fail<UsageError>("{}: {} steps are done, and the run is to have {}", options.checkpoint_path, position.step, total_steps);
     progress.message(fmt::format("resumed from {}: {} of {} steps done", options.checkpoint_path, position.step, total_steps));
   }
   MetricsFile metrics(options.metrics_path, position.step);
