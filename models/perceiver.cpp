@@ -57,8 +57,8 @@ Tensor CrossAttention::forward(const Tensor& keys_and_values, const Tensor& quer
   return run(projection_, merge_heads(mixed));
 }
 
-DownProjection::DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, double dropout,
-                               nn::Initializer& initializer, Generator& generator)
+DownProjection::DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, bool anchored,
+                               double dropout, nn::Initializer& initializer, Generator& generator)
     : Layer(sizes.width, dropout, initializer, generator),
       basis_([&] {
         // Xavier's, as the course's framework has it for three axes: fan in latents * width, fan out width.
@@ -67,6 +67,7 @@ DownProjection::DownProjection(const AttentionSizes& sizes, std::int64_t latents
             "C", random_uniform({1, latents, sizes.width}, initializer.generator, initializer.dtype, -bound, bound));
       }()),
       stride_(stride),
+      anchored_(anchored),
       attention_(sizes, CrossAttention::Latents::queries, stride, initializer, generator) {
   register_parts(attention_);
 }
@@ -77,11 +78,12 @@ Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContex
   const auto latents_before = [&](std::int64_t position) {
     return std::min(basis_.size(1), (position + stride_ - 1) / stride_);
   };
-  basis = slice(basis, 1, latents_before(seen), latents_before(seen + x.size(1)));
-  const auto for_all = [&](const Tensor& one) { return broadcast_to(one, {x.size(0), one.size(1), one.size(2)}); };
-  const Tensor attended = run(attention_, x, run(norm1_, basis), context);
-  if (basis.size(1) == 0) return attended;
-  return add_and_feed_forward(for_all(basis), attended);
+  const std::int64_t first = latents_before(seen), last = latents_before(seen + x.size(1));
+  Tensor latents = slice(basis, 1, first, last);
+  if (anchored_ && last > first) latents = latents + slice(x, 1, first * stride_ - seen, x.size(1), stride_);
+  const Tensor attended = run(attention_, x, run(norm1_, latents), context);
+  if (last == first) return attended;
+  return add_and_feed_forward(broadcast_to(latents, {x.size(0), last - first, latents.size(2)}), attended);
 }
 
 UpProjection::UpProjection(const AttentionSizes& sizes, std::int64_t stride, double dropout,

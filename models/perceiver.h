@@ -4,9 +4,9 @@
 //
 // The assignment's latent i sees input positions up to i, and output t the latents up to t: with 64 latents no output
 // sees a character between the 64th and its own. In perceiver-ar latent i stands at position i s of the block, s =
-// block_size / latents: it sees the input up to there, and output t the latents up to there and its own character. With
-// s = 2, 64 latents for a block of 128, it sees every character up to its own; with more, up to s - 2 of the last ones
-// are missing.
+// block_size / latents: it begins as the input there and sees the input up to there, and output t sees the latents up
+// to t and its own character. With s = 2, 64 latents for a block of 128, it sees every character up to its own; with
+// more, up to s - 2 of the last ones are missing.
 #pragma once
 
 #include "models/gpt/blocks.h"
@@ -34,17 +34,20 @@ class CrossAttention : public nn::Module {
   Visibility visibility_;
 };
 
-/// Input (B,T,C) -> latents (B,m,C), those of all that stand before T, with a cache only those at the new positions: h
-/// = C + dropout(attention(input, norm(C))), then h + dropout(feed_forward(norm(h))), C learned.
+/// Input (B,T,C) -> latents (B,m,C), those of all that stand before T, with a cache only those at the new positions:
+/// h = L + dropout(attention(input, norm(L))), then h + dropout(feed_forward(norm(h))). L is the learned C; where
+/// latents are anchored, C plus the input at their positions.
 class DownProjection final : public Layer {
  public:
-  DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, double dropout,
+  /// Anchored latents have stride * latents >= T.
+  DownProjection(const AttentionSizes& sizes, std::int64_t latents, std::int64_t stride, bool anchored, double dropout,
                  nn::Initializer& initializer, Generator& generator);
   Tensor forward(const Tensor& x, const Tensor& input, const LayerContext& context) const override;
 
  private:
   Tensor basis_;
   std::int64_t stride_;
+  bool anchored_;
   CrossAttention attention_;
 };
 

@@ -149,7 +149,8 @@ std::unique_ptr<Layer> Gpt::make_layer(std::int64_t number) {
   const AttentionSizes sizes = {config_.width, config_.heads, config_.dropout.attention};
   const double dropout = config_.dropout.residual;
   if (config_.is_perceiver() && number == 0)
-    return std::make_unique<DownProjection>(sizes, config_.latents, stride_of(config_), dropout, initializer_,
+    return std::make_unique<DownProjection>(sizes, config_.latents, stride_of(config_),
+                                            config_.variant == Variant::perceiver_ar, dropout, initializer_,
                                             generator_);
   if (config_.is_perceiver() && number == config_.layers - 1)
     return std::make_unique<UpProjection>(sizes, stride_of(config_), dropout, initializer_, generator_);

@@ -275,14 +275,19 @@ def feed_forward(width):
 
 
 class Down(nn.Module):
-    def __init__(self, width, heads, latents, stride):
+    def __init__(self, width, heads, latents, stride, anchored):
         super().__init__()
+        self.stride, self.anchored = stride, anchored
         self.C = nn.Parameter(torch.zeros(1, latents, width))
         self.ln1, self.ln2, self.mlp = nn.LayerNorm(width), nn.LayerNorm(width), feed_forward(width)
         self.attn = Cross(width, heads, lambda i, j: j <= i * stride)
 
     def forward(self, x, _):
-        h = self.C + self.attn(x, self.ln1(self.C).expand(x.shape[0], -1, -1))
+        latents = self.C.expand(x.shape[0], -1, -1)
+        if self.anchored:
+            stand = x[:, :: self.stride]
+            latents = latents[:, : stand.shape[1]] + stand
+        h = latents + self.attn(x, self.ln1(latents))
         return h + self.mlp(self.ln2(h))
 
 
@@ -319,7 +324,7 @@ class Variant(nn.Module):
                 "synthesizer": lambda: PreNorm(width, Synthesizer(width, heads, block - 1))}.get(variant, plain)
         self.blocks = nn.ModuleList(made() for _ in range(layers))
         if latents:
-            self.blocks[0], self.blocks[-1] = Down(width, heads, latents, stride), Up(width, heads, stride)
+            self.blocks[0], self.blocks[-1] = Down(width, heads, latents, stride, variant == "perceiver-ar"), Up(width, heads, stride)
         self.ln_f, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
 
     def loss(self, x, y):
