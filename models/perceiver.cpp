@@ -5,6 +5,7 @@
 
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
+#include "models/rope.h"
 
 namespace gradus::models {
 
@@ -27,13 +28,17 @@ CrossAttention::CrossAttention(const AttentionSizes& sizes, Latents latents, std
   register_module("proj", projection_);
 }
 
-Tensor CrossAttention::forward(const Tensor& keys_and_values, const Tensor& queries,
-                               const LayerContext& context) const {
+Tensor CrossAttention::forward(const Tensor& keys_and_values, const Angles& of_keys, const Tensor& queries,
+                               const Angles& of_queries, const LayerContext& context) const {
+  const auto in_heads = [&](const Tensor& projected, const Angles& angles) {
+    const Shape shape = {projected.size(0), projected.size(1), sizes_.heads, sizes_.width / sizes_.heads};
+    return permute(turned(reshape(projected, shape), angles), {0, 2, 1, 3});
+  };
   LayerCache* cache = context.cache;
   const bool sees_all = cache && cache->seen > 0;
   Tensor k, v;
   if (keys_and_values.size(1) > 0) {
-    k = split_heads(run(key_, keys_and_values), sizes_.heads);
+    k = in_heads(run(key_, keys_and_values), of_keys);
     v = split_heads(run(value_, keys_and_values), sizes_.heads);
   }
   if (cache) {
@@ -44,7 +49,7 @@ Tensor CrossAttention::forward(const Tensor& keys_and_values, const Tensor& quer
   if (queries.size(1) == 0) return queries;
   Tensor projected = run(query_, queries);
   if (queries.size(0) != k.size(0)) projected = broadcast_to(projected, {k.size(0), queries.size(1), queries.size(2)});
-  const Tensor q = split_heads(projected, sizes_.heads);
+  const Tensor q = in_heads(projected, of_queries);
   const DropoutDraw draw = dropout_.draw();
   Tensor mixed;
   if (stride_ == 1 || sees_all) {
@@ -81,7 +86,7 @@ Tensor DownProjection::forward(const Tensor& x, const Tensor&, const LayerContex
   const std::int64_t first = latents_before(seen), last = latents_before(seen + x.size(1));
   Tensor latents = slice(basis, 1, first, last);
   if (anchored_ && last > first) latents = latents + slice(x, 1, first * stride_ - seen, x.size(1), stride_);
-  const Tensor attended = run(attention_, x, run(norm1_, latents), context);
+  const Tensor attended = run(attention_, x, context.angles, run(norm1_, latents), context.latent_angles, context);
   if (last == first) return attended;
   return add_and_feed_forward(broadcast_to(latents, {x.size(0), last - first, latents.size(2)}), attended);
 }
@@ -94,7 +99,8 @@ UpProjection::UpProjection(const AttentionSizes& sizes, std::int64_t stride, dou
 }
 
 Tensor UpProjection::forward(const Tensor& x, const Tensor& input, const LayerContext& context) const {
-  return add_and_feed_forward(input, run(attention_, run(norm1_, x), input, context));
+  return add_and_feed_forward(input,
+                              run(attention_, run(norm1_, x), context.angles, input, context.input_angles, context));
 }
 
 }  // namespace gradus::models

@@ -6,7 +6,8 @@
 // sees a character between the 64th and its own. In perceiver-ar latent i stands at position i s of the block, s =
 // block_size / latents: it begins as the input there and sees the input up to there, and output t sees the latents up
 // to t and its own character. With s = 2, 64 latents for a block of 128, it sees every character up to its own; with
-// more, up to s - 2 of the last ones are missing.
+// more, up to s - 2 of the last ones are missing. Beside the position table, queries and keys are turned by their
+// positions, as they are there.
 #pragma once
 
 #include "models/gpt/blocks.h"
@@ -24,7 +25,8 @@ class CrossAttention : public nn::Module {
                  Generator& generator);
   /// With a cache, the keys and values are those that come behind the ones in it, and where there are some in it
   /// already, all queries see all. Either may have no positions then.
-  Tensor forward(const Tensor& keys_and_values, const Tensor& queries, const LayerContext& context) const;
+  Tensor forward(const Tensor& keys_and_values, const Angles& of_keys, const Tensor& queries, const Angles& of_queries,
+                 const LayerContext& context) const;
 
  private:
   nn::Linear key_, query_, value_, projection_;

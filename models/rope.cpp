@@ -25,8 +25,10 @@ RotaryTable::RotaryTable(std::int64_t positions, std::int64_t head_features, DTy
   sines_ = from_values({positions, head_features / 2}, sines, dtype);
 }
 
-Angles RotaryTable::range(std::int64_t begin, std::int64_t end, Device device) const {
-  return {slice(constant_on(cosines_, device), 0, begin, end), slice(constant_on(sines_, device), 0, begin, end)};
+Angles RotaryTable::range(std::int64_t begin, std::int64_t end, Device device, std::int64_t step) const {
+  if (begin >= end) return {};
+  return {slice(constant_on(cosines_, device), 0, begin, end, step),
+          slice(constant_on(sines_, device), 0, begin, end, step)};
 }
 
 Angles RotaryTable::of(const Lengths& lengths, Device device) const {
@@ -36,8 +38,12 @@ Angles RotaryTable::of(const Lengths& lengths, Device device) const {
   return {index_select(constant_on(cosines_, device), 0, places), index_select(constant_on(sines_, device), 0, places)};
 }
 
+Tensor turned(const Tensor& heads, const Angles& angles) {
+  return angles.cosines.defined() ? rotary_embedding(heads, angles.cosines, angles.sines) : heads;
+}
+
 Tensor RotaryAttention::placed(const Tensor& heads, const LayerContext& context) const {
-  return rotary_embedding(heads, context.angles.cosines, context.angles.sines);
+  return turned(heads, context.angles);
 }
 
 }  // namespace gradus::models

@@ -1,5 +1,5 @@
-// The variant `rope` (assignment.md, section 4.3): no position table; queries and keys are turned by their positions.
-// Su et al. 2021, arXiv:2104.09864.
+// The variant `rope` (assignment.md, section 4.3): no position table; queries and keys are turned by their positions,
+// as in perceiver-ar. Su et al. 2021, arXiv:2104.09864.
 #pragma once
 
 #include "models/gpt/blocks.h"
@@ -11,14 +11,17 @@ namespace gradus::models {
 class RotaryTable {
  public:
   RotaryTable(std::int64_t positions, std::int64_t head_features, DType dtype);
-  /// Of positions begin .. end - 1.
-  Angles range(std::int64_t begin, std::int64_t end, Device device) const;
+  /// Of positions begin, begin + step, ... before `end`; nothing where there is none.
+  Angles range(std::int64_t begin, std::int64_t end, Device device, std::int64_t step = 1) const;
   /// Of the positions of sequences that follow each other.
   Angles of(const Lengths& lengths, Device device) const;
 
  private:
   mutable Tensor cosines_, sines_;  ///< (positions, D/2)
 };
+
+/// Queries or keys (B,T,H,D) turned by the angles of their positions; as they are without angles.
+Tensor turned(const Tensor& heads, const Angles& angles);
 
 class RotaryAttention final : public CausalSelfAttention {
  public:

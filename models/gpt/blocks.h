@@ -36,6 +36,7 @@ struct LayerContext {
   LayerCache* cache = nullptr;  ///< also to everything before x; keys and values of x are added. For inference
   std::int64_t room = 0;        ///< positions that an empty cache is made for
   Angles angles = {};           ///< of models with rotary embedding
+  Angles input_angles = {}, latent_angles = {};  ///< of a perceiver with rotary embedding: angles are those of x
 };
 
 /// What all attention of a model has in common.

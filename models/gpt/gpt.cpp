@@ -59,8 +59,8 @@ void GptConfig::validate() const {
   positive("heads", heads);
   positive("width", width);
   if (width % heads != 0) fail<UsageError>("width {} is not divisible by {} heads", width, heads);
-  if (variant == Variant::rope && width / heads % 2 != 0)
-    fail<UsageError>("rope turns pairs of features: width {} / heads {} is odd", width, heads);
+  if (is_rotary() && width / heads % 2 != 0)
+    fail<UsageError>("{} turns pairs of features: width {} / heads {} is odd", to_string(variant), width, heads);
   if (variant == Variant::synthesizer && block_size < 2)
     fail<UsageError>("a synthesizer's sequences are one shorter than block_size, which is {}", block_size);
   if (is_perceiver()) {
@@ -86,7 +86,7 @@ double GptConfig::parameter_count() const {
 }
 
 double GptConfig::constant_count() const {
-  return variant == Variant::rope ? double(block_size) * double(width) / double(heads) : 0;  // angles
+  return is_rotary() ? double(block_size) * double(width) / double(heads) : 0;  // angles
 }
 
 void to_json(nlohmann::json& json, const GptConfig& config) {
@@ -130,9 +130,10 @@ Gpt::Gpt(const GptConfig& config, std::uint64_t seed, DType dtype)
       dropout_(config.dropout.embedding, generator_),
       norm_(config.width, parameter_dtype(dtype)),
       head_(config.width, config.vocabulary_size, false, initializer_) {
-  if (config.variant == Variant::rope) {
+  if (config.is_rotary()) {
     angles_ = std::make_unique<RotaryTable>(config.block_size, config.width / config.heads, parameter_dtype(dtype));
-  } else {
+  }
+  if (config.variant != Variant::rope) {
     position_ = register_parameter("pos_emb", zeros({1, config.block_size, config.width}, parameter_dtype(dtype)));
   }
   register_module("tok_emb", token_);
@@ -156,7 +157,8 @@ std::unique_ptr<Layer> Gpt::make_layer(std::int64_t number) {
     return std::make_unique<UpProjection>(sizes, stride_of(config_), dropout, initializer_, generator_);
   std::unique_ptr<Attention> attention;
   switch (config_.variant) {
-    case Variant::rope: attention = std::make_unique<RotaryAttention>(sizes, initializer_, generator_); break;
+    case Variant::rope:
+    case Variant::perceiver_ar: attention = std::make_unique<RotaryAttention>(sizes, initializer_, generator_); break;
     case Variant::synthesizer:
       attention = std::make_unique<SynthesizerAttention>(sizes, longest(), initializer_, generator_);
       break;
@@ -192,11 +194,14 @@ Tensor Gpt::forward(const Tensor& ids, const Lengths& lengths) const {
   const Lengths of_rows = lengths.empty() ? Lengths{ids.size(1)} : lengths;
   for (const std::int64_t length : of_rows) require_fits(length);
   const Tensor input = embed(ids, positions(of_rows));
-  const Angles angles = angles_ ? angles_->of(of_rows, input.device()) : Angles{};
-  return run(head_, run(norm_, through_layers(input, {.lengths = lengths, .angles = angles})));
+  LayerContext context{.lengths = lengths};
+  if (angles_) context.angles = context.input_angles = angles_->of(of_rows, input.device());
+  if (angles_ && config_.is_perceiver())
+    context.latent_angles = angles_->range(0, ids.size(1), input.device(), stride_of(config_));
+  return run(head_, run(norm_, through_layers(input, context)));
 }
 
-Tensor Gpt::through_layers(const Tensor& input, const LayerContext& context) const {
+Tensor Gpt::through_layers(const Tensor& input, LayerContext context) const {
   Tensor x = input;
   for (const auto& layer : layers_) {
     if (recompute_ && layer != layers_.back()) {
@@ -207,6 +212,7 @@ Tensor Gpt::through_layers(const Tensor& input, const LayerContext& context) con
     } else {
       x = run(*layer, x, input, context);
     }
+    if (config_.is_perceiver()) context.angles = context.latent_angles;
   }
   return x;
 }
@@ -219,13 +225,18 @@ Tensor Gpt::decode(const Tensor& ids, KeyValueCache& cache) const {
   require_fits(end);
   const Tensor input = embed(ids, position_.defined() ? slice(position_, 1, seen, end) : Tensor());
   LayerContext context{.room = config_.block_size};
-  if (angles_) context.angles = angles_->range(seen, end, input.device());
+  if (angles_) context.angles = context.input_angles = angles_->range(seen, end, input.device());
+  if (angles_ && config_.is_perceiver()) {
+    const std::int64_t stride = stride_of(config_);
+    context.latent_angles = angles_->range((seen + stride - 1) / stride * stride, end, input.device(), stride);
+  }
   Tensor x = input;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     context.cache = &cache.layers[i];
     const bool is_last = i + 1 == layers_.size();
     if (x.size(1) == 0 && !is_last) continue;  // a perceiver without a latent at the new position
     x = run(*layers_[i], x, input, context);
+    if (config_.is_perceiver()) context.angles = context.latent_angles;
   }
   return run(head_, run(norm_, x));
 }

@@ -28,6 +28,8 @@ struct GptConfig {
 
   /// Whether rows may hold sequences of several lengths, one after the other.
   bool takes_lengths() const { return variant == Variant::vanilla || variant == Variant::rope; }
+  /// Queries and keys are turned by their positions.
+  bool is_rotary() const { return variant == Variant::rope || variant == Variant::perceiver_ar; }
   bool is_perceiver() const { return variant == Variant::perceiver || variant == Variant::perceiver_ar; }
 
   /// Throws UsageError naming the field and its value where the model cannot be built.
@@ -85,7 +87,7 @@ class Gpt : public nn::Module {
   /// them.
   Tensor embed(const Tensor& ids, const Tensor& positions) const;
   /// The layers of a model that trains, one after the other.
-  Tensor through_layers(const Tensor& input, const LayerContext& context) const;
+  Tensor through_layers(const Tensor& input, LayerContext context) const;
 
   GptConfig config_;
   DType dtype_;

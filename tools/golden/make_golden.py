@@ -216,25 +216,27 @@ def make_training(path):
     save_file(tensors, path, metadata=about(config=CONFIG))
 
 
+def turned(x, stride):
+    """Pairs of features as complex numbers, turned by the angles of positions 0, stride, 2 stride, ..."""
+    places, features = torch.arange(x.shape[-2], dtype=f64) * stride, x.shape[-1]
+    angles = torch.outer(places, 10000.0 ** (-torch.arange(0, features, 2, dtype=f64) / features))
+    turns = torch.polar(torch.ones_like(angles), angles)
+    return torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2).contiguous()) * turns).flatten(-2)
+
+
 class Rotary(nn.Module):
-    """Attention whose queries and keys are turned: pairs of features as complex numbers."""
+    """Attention whose queries and keys are turned by their positions, `stride` apart."""
 
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, stride=1):
         super().__init__()
-        self.heads = heads
+        self.heads, self.stride = heads, stride
         self.key, self.query, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
-
-    def turned(self, x):
-        steps, features = x.shape[-2], x.shape[-1]
-        angles = torch.outer(torch.arange(steps, dtype=f64), 10000.0 ** (-torch.arange(0, features, 2, dtype=f64) / features))
-        turns = torch.polar(torch.ones_like(angles), angles)
-        return torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) * turns).flatten(-2)
 
     def forward(self, x):
         b, t, c = x.shape
         split = lambda y: y.view(b, t, self.heads, c // self.heads).transpose(1, 2)
-        y = attention(self.turned(split(self.query(x)).contiguous()), self.turned(split(self.key(x)).contiguous()),
-                      split(self.value(x)), causal=True, scale=0.0)
+        y = attention(turned(split(self.query(x)), self.stride), turned(split(self.key(x)), self.stride), split(self.value(x)),
+                      causal=True, scale=0.0)
         return self.proj(y.transpose(1, 2).reshape(b, t, c))
 
 
@@ -254,10 +256,11 @@ class Synthesizer(nn.Module):
 
 
 class Cross(nn.Module):
-    """Query i sees the keys j with sees(i, j)."""
+    """Query i sees the keys j with sees(i, j). Both are turned by their positions, so far apart, if at all."""
 
-    def __init__(self, width, heads, sees):
+    def __init__(self, width, heads, sees, apart):
         super().__init__()
+        self.apart = apart
         self.heads, self.sees = heads, sees
         self.key, self.query, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
 
@@ -265,6 +268,8 @@ class Cross(nn.Module):
         b, c = q.shape[0], q.shape[-1]
         split = lambda y: y.view(b, -1, self.heads, c // self.heads).transpose(1, 2)
         queries, keys = split(self.query(q)), split(self.key(kv))
+        if self.apart:
+            queries, keys = turned(queries, self.apart[0]), turned(keys, self.apart[1])
         i, j = torch.arange(q.shape[1])[:, None], torch.arange(kv.shape[1])[None]
         scores = (queries @ keys.transpose(-1, -2) / math.sqrt(c // self.heads)).masked_fill(~self.sees(i, j), -1e10)
         return self.proj((F.softmax(scores, -1) @ split(self.value(kv))).transpose(1, 2).reshape(b, -1, c))
@@ -280,7 +285,7 @@ class Down(nn.Module):
         self.stride, self.anchored = stride, anchored
         self.C = nn.Parameter(torch.zeros(1, latents, width))
         self.ln1, self.ln2, self.mlp = nn.LayerNorm(width), nn.LayerNorm(width), feed_forward(width)
-        self.attn = Cross(width, heads, lambda i, j: j <= i * stride)
+        self.attn = Cross(width, heads, lambda i, j: j <= i * stride, (stride, 1) if anchored else None)
 
     def forward(self, x, _):
         latents = self.C.expand(x.shape[0], -1, -1)
@@ -292,10 +297,10 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    def __init__(self, width, heads, stride):
+    def __init__(self, width, heads, stride, anchored):
         super().__init__()
         self.ln1, self.ln2, self.mlp = nn.LayerNorm(width), nn.LayerNorm(width), feed_forward(width)
-        self.attn = Cross(width, heads, lambda i, j: j * stride <= i)
+        self.attn = Cross(width, heads, lambda i, j: j * stride <= i, (1, stride) if anchored else None)
 
     def forward(self, y, x):
         h = x + self.attn(self.ln1(y), x)
@@ -320,11 +325,13 @@ class Variant(nn.Module):
         self.tok_emb = nn.Embedding(vocabulary, width)
         stride = -(-block // latents) if variant == "perceiver-ar" else 1
         plain = lambda: PreNorm(width, Attention(width, heads))
+        anchored = variant == "perceiver-ar"
         made = {"rope": lambda: PreNorm(width, Rotary(width, heads)),
+                "perceiver-ar": lambda: PreNorm(width, Rotary(width, heads, stride)),
                 "synthesizer": lambda: PreNorm(width, Synthesizer(width, heads, block - 1))}.get(variant, plain)
         self.blocks = nn.ModuleList(made() for _ in range(layers))
         if latents:
-            self.blocks[0], self.blocks[-1] = Down(width, heads, latents, stride, variant == "perceiver-ar"), Up(width, heads, stride)
+            self.blocks[0], self.blocks[-1] = Down(width, heads, latents, stride, anchored), Up(width, heads, stride, anchored)
         self.ln_f, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
 
     def loss(self, x, y):
