@@ -464,7 +464,7 @@ TEST_CASE("recipes: those of the program, one of the user's, and files that are 
     CHECK(has(scratch, "\ndropout = 0.1" + from));
     const std::string pretrained = values("finetune vanilla corpus.txt --reading_params_path m" + flag);
     CHECK_FALSE(has(pretrained, "\nmax_epochs = 75" + from));
-    CHECK(has(pretrained, "\nfinetune_lr = 0.0006" + from));
+    CHECK(has(pretrained, (recipe == "recall" ? "\nfinetune_lr = 0.0002" : "\nfinetune_lr = 0.0006") + from));
     if (recipe != "recall") CHECK_FALSE(has(pretrained, "(recipe recall)"));
   }
   io::write_file_atomically(folder / "own.json",
