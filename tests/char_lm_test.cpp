@@ -11,8 +11,9 @@
 #include "framework/io/files.h"
 #include "framework/random/permutation.h"
 #include "framework/tensor/creation.h"
+#include "models/gpt/continuation.h"
 #include "tasks/char_lm/character_text.h"
-#include "tasks/char_lm/continuation.h"
+#include "tasks/char_lm/sampling.h"
 #include "tests/messages.h"
 #include "tests/temporary_folder.h"
 
@@ -202,31 +203,43 @@ TEST_CASE("a text is continued in the same characters with keys and values kept 
     const Ids prompt = random_integers({length}, generator, 2, vocabulary_size - 1).to_vector<std::int64_t>();
     for (const tasks::SamplingRules& rules :
          {tasks::SamplingRules{.temperature = 0}, tasks::SamplingRules{.top_k = 10, .top_p = 0.9}}) {
-      tasks::Continuation kept(*model, prompt), anew(*model, prompt, false);
+      models::Continuation kept(*model, {prompt}), anew(*model, {prompt}, false);
       StreamReader random_kept(1, 2), random_anew(1, 2);
       std::set<std::int64_t> said;
       for (std::int64_t step = 0; step < 2 * block_size; ++step) {
-        const std::vector<double> logits = anew.next_logits(), same = kept.next_logits();
+        const std::vector<double> logits = anew.next_logits().to_vector<double>(),
+                                  same = kept.next_logits().to_vector<double>();
         for (std::size_t id = 0; id < logits.size(); ++id)
           REQUIRE(same[id] == doctest::Approx(logits[id]).epsilon(1e-4));
-        anew.append(tasks::draw(logits, rules, random_anew));
-        kept.append(tasks::draw(same, rules, random_kept));
-        said.insert(anew.ids().back());
+        anew.append({tasks::draw(logits, rules, random_anew)});
+        kept.append({tasks::draw(same, rules, random_kept)});
+        said.insert(anew.sequences()[0].back());
       }
-      CHECK(kept.ids() == anew.ids());
-      CHECK(kept.ids().size() == prompt.size() + 2 * block_size);
-      CHECK(std::equal(prompt.begin(), prompt.end(), kept.ids().begin()));
+      const Ids& ids = kept.sequences()[0];
+      CHECK(ids == anew.sequences()[0]);
+      CHECK(ids.size() == prompt.size() + 2 * block_size);
+      CHECK(std::equal(prompt.begin(), prompt.end(), ids.begin()));
       if (rules.temperature > 0) CHECK(said.size() > 5);
     }
   }
-  CHECK(
-      has(message_of<ContractError>([&] { tasks::Continuation(*model, {}); }), "an empty prompt cannot be continued"));
+  const auto refusal = [&](std::vector<Ids> prompts) {
+    return message_of<ContractError>([&] { models::Continuation(*model, std::move(prompts)); });
+  };
+  CHECK(has(refusal({{}}), "an empty prompt cannot be continued"));
+  CHECK(has(refusal({}), "there is no sequence to continue"));
+  CHECK(has(refusal({{5}, {5, 6}}), "sequences of 1 and of 2 ids cannot be continued together"));
+  CHECK(has(message_of<ContractError>([&] {
+              models::Continuation(*model, {{5}, {6}}).append({7});
+            }),
+            "1 ids for 2 sequences"));
 }
 
 TEST_CASE("the context of a continuation is the last block of it") {
   const auto model = random_model(30, 8);
   const Ids long_prompt = {5, 9, 2, 7, 7, 20, 21, 3, 4, 11, 12, 13},
             last_block(long_prompt.end() - 8, long_prompt.end());
-  CHECK(tasks::Continuation(*model, long_prompt).next_logits() ==
-        tasks::Continuation(*model, last_block).next_logits());
+  const auto logits = [&](const Ids& prompt) {
+    return models::Continuation(*model, {prompt}).next_logits().to_vector<double>();
+  };
+  CHECK(logits(long_prompt) == logits(last_block));
 }

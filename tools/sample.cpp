@@ -3,8 +3,9 @@
 
 #include "framework/base/error.h"
 #include "framework/data/utf8.h"
+#include "models/gpt/continuation.h"
 #include "models/model_file.h"
-#include "tasks/char_lm/continuation.h"
+#include "tasks/char_lm/sampling.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
@@ -44,15 +45,17 @@ void sample(SampleOptions& options) {
   nlohmann::ordered_json samples = nlohmann::ordered_json::array();
   for (std::int64_t number = 0; number < options.num_samples; ++number) {
     StreamReader random(options.common.seed, static_cast<std::uint64_t>(number));
-    tasks::Continuation text(*loaded.model, prompt, !options.no_cache);
+    models::Continuation text(*loaded.model, {prompt}, !options.no_cache);
     std::cout << options.prompt;
     for (std::int64_t step = 0; step < options.max_new; ++step) {
-      text.append(tasks::draw(text.next_logits(), options.rules, random));
-      std::cout << data::encode_utf8(loaded.vocabulary.decode({text.ids().back()})) << std::flush;
+      const std::int64_t next = tasks::draw(text.next_logits().to_vector<double>(), options.rules, random);
+      text.append({next});
+      std::cout << data::encode_utf8(loaded.vocabulary.decode({next})) << std::flush;
     }
     std::cout << "\n";
+    const std::vector<std::int64_t>& ids = text.sequences()[0];
     samples.push_back(data::encode_utf8(
-        loaded.vocabulary.decode({text.ids().begin() + static_cast<std::ptrdiff_t>(prompt.size()), text.ids().end()})));
+        loaded.vocabulary.decode({ids.begin() + static_cast<std::ptrdiff_t>(prompt.size()), ids.end()})));
   }
   write_json(options.common.json, {{"prompt", options.prompt}, {"samples", samples}});
 }

@@ -9,7 +9,7 @@
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
 #include "framework/ops/ops.h"
-#include "framework/tensor/creation.h"
+#include "models/gpt/continuation.h"
 
 namespace gradus::tasks {
 namespace {
@@ -42,29 +42,21 @@ std::vector<std::vector<std::int64_t>> decode_greedily(models::Gpt& model, const
   const EvaluationScope scope(model);
   std::map<std::size_t, std::vector<std::size_t>> by_length;
   for (std::size_t i = 0; i < prompts.size(); ++i) by_length[prompts[i].size()].push_back(i);
-  std::vector<std::vector<std::int64_t>> sequences = prompts;
+  std::vector<std::vector<std::int64_t>> sequences(prompts.size());
   std::int64_t done = 0;
   for (const auto& [length, members] : by_length) {
     if (length == 0) fail<DataError>("an empty prompt cannot be continued");
     for (std::size_t first = 0; first < members.size(); first += largest_group) {
-      const std::size_t rows = std::min(largest_group, members.size() - first);
-      // Sequences that outgrow the model lose their first characters, and with them what a cache knows.
-      const bool fits = static_cast<std::int64_t>(length) + count - 1 <= model.longest();
-      models::KeyValueCache cache;
-      for (std::int64_t step = 0; step < count; ++step) {
-        const std::int64_t have = static_cast<std::int64_t>(length) + step;
-        const std::int64_t context = fits && step > 0 ? 1 : std::min<std::int64_t>(have, model.longest());
-        std::vector<std::int64_t> ids;
-        for (std::size_t row = 0; row < rows; ++row) {
-          const auto& sequence = sequences[members[first + row]];
-          ids.insert(ids.end(), sequence.end() - context, sequence.end());
-        }
-        const Tensor given = on_device(from_values({static_cast<std::int64_t>(rows), context}, ids), model.device());
-        const Tensor logits = fits ? model.decode(given, cache) : model.forward(given);
-        const std::vector<std::int64_t> next = argmax(slice(logits, 1, context - 1, context)).to_vector<std::int64_t>();
-        for (std::size_t row = 0; row < rows; ++row) sequences[members[first + row]].push_back(next[row]);
-      }
-      done += static_cast<std::int64_t>(rows);
+      const std::vector<std::size_t> group(
+          members.begin() + static_cast<std::ptrdiff_t>(first),
+          members.begin() + static_cast<std::ptrdiff_t>(std::min(first + largest_group, members.size())));
+      std::vector<std::vector<std::int64_t>> together;
+      for (const std::size_t member : group) together.push_back(prompts[member]);
+      models::Continuation continuation(model, std::move(together));
+      for (std::int64_t step = 0; step < count; ++step)
+        continuation.append(argmax(continuation.next_logits(), 1).to_vector<std::int64_t>());
+      for (std::size_t row = 0; row < group.size(); ++row) sequences[group[row]] = continuation.sequences()[row];
+      done += static_cast<std::int64_t>(group.size());
       if (progress) progress(done);
     }
   }

@@ -1,13 +1,8 @@
-#include "tasks/char_lm/continuation.h"
+#include "tasks/char_lm/sampling.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-
-#include "framework/autograd/modes.h"
-#include "framework/base/error.h"
-#include "framework/ops/ops.h"
-#include "framework/tensor/creation.h"
 
 namespace gradus::tasks {
 
@@ -35,24 +30,6 @@ std::int64_t draw(const std::vector<double>& logits, const SamplingRules& rules,
     if (left < 0) return order[i];
   }
   return order[weights.size() - 1];
-}
-
-Continuation::Continuation(const models::Gpt& model, std::vector<std::int64_t> prompt, bool cached)
-    : model_(&model), ids_(std::move(prompt)) {
-  if (ids_.empty()) fail("an empty prompt cannot be continued");
-  if (cached) cache_.emplace();
-}
-
-std::vector<double> Continuation::next_logits() {
-  const NoGradScope no_grad;
-  const auto length = static_cast<std::int64_t>(ids_.size());
-  if (length > model_->longest()) cache_.reset();
-  const std::int64_t fresh = cache_ ? length - seen_ : std::min(length, model_->longest());
-  const Tensor given =
-      on_device(from_values({1, fresh}, std::vector<std::int64_t>(ids_.end() - fresh, ids_.end())), model_->device());
-  const Tensor logits = cache_ ? model_->decode(given, *cache_) : model_->forward(given);
-  seen_ = length;
-  return slice(logits, 1, fresh - 1, fresh).to_vector<double>();
 }
 
 }  // namespace gradus::tasks
