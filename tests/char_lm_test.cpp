@@ -15,6 +15,7 @@
 #include "tasks/char_lm/character_text.h"
 #include "tasks/char_lm/sampling.h"
 #include "tests/messages.h"
+#include "tests/random_model.h"
 #include "tests/temporary_folder.h"
 
 using namespace gradus;
@@ -33,27 +34,6 @@ Ids order_of(std::int64_t size, std::uint64_t seed, std::uint64_t stream) {
 std::string write(const TemporaryFolder& folder, const std::string& text) {
   io::write_file_atomically(folder / "text", text);
   return folder / "text";
-}
-
-/// A model with large random weights: what it says depends on everything that it sees.
-std::unique_ptr<models::Gpt> random_model(std::int64_t vocabulary_size, std::int64_t block_size) {
-  auto model = std::make_unique<models::Gpt>(models::GptConfig{.vocabulary_size = vocabulary_size,
-                                                               .block_size = block_size,
-                                                               .layers = 2,
-                                                               .heads = 2,
-                                                               .width = 16,
-                                                               .dropout = {}},
-                                             5);
-  Generator generator(11);
-  for (const auto& [name, tensor] : model->named_parameters()) {
-    if (name.ends_with("bias") || name.find("ln") != std::string::npos) continue;
-    const double deviation = name == "tok_emb.weight" ? 1.0 : 0.4;
-    const std::vector<double> values =
-        random_normal(tensor.shape(), generator, DType::f64, 0, deviation).to_vector<double>();
-    std::copy(values.begin(), values.end(), tensor.mutable_data<float>());
-  }
-  model->set_training(false);
-  return model;
 }
 
 }  // namespace
@@ -197,6 +177,7 @@ TEST_CASE("a draw keeps to the likeliest characters that the rules leave") {
 TEST_CASE("a text is continued in the same characters with keys and values kept or computed anew") {
   constexpr std::int64_t vocabulary_size = 30, block_size = 24;
   const auto model = random_model(vocabulary_size, block_size);
+  model->set_training(false);
   for (const std::int64_t length : {1, 9, 24, 25, 40}) {
     CAPTURE(length);
     Generator generator(static_cast<std::uint64_t>(length));
@@ -236,6 +217,7 @@ TEST_CASE("a text is continued in the same characters with keys and values kept 
 
 TEST_CASE("the context of a continuation is the last block of it") {
   const auto model = random_model(30, 8);
+  model->set_training(false);
   const Ids long_prompt = {5, 9, 2, 7, 7, 20, 21, 3, 4, 11, 12, 13},
             last_block(long_prompt.end() - 8, long_prompt.end());
   const auto logits = [&](const Ids& prompt) {

@@ -1,0 +1,128 @@
+// Where the values of the options come from: flags, environment, files, recipes, editions.
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/io/safetensors.h"
+#include "tests/workplace.h"
+
+using namespace gradus;
+
+TEST_CASE("the editions' schedules: 2024 stretches pretraining, not finetuning") {
+  const TemporaryFolder& folder = workplace();
+  const auto final_tokens = [&](const std::string& line) {
+    must_run(folder, line + " --writing_params_path edition --max_epochs 1 --force" + tiny);
+    return nlohmann::json::parse(io::read_safetensors(folder / "edition").metadata.at("settings"))
+        .at("--final_tokens")
+        .get<std::int64_t>();
+  };
+  const std::string corpus = io::read_file(folder / "corpus.txt");
+  // As the assignment counts: what follows the last newline is a document too.
+  const std::int64_t tokens = (line_count(corpus) + 1) * 96;
+  CHECK(final_tokens("pretrain vanilla corpus.txt --edition 2021") == 200 * tokens);
+  CHECK(final_tokens("pretrain vanilla corpus.txt --edition 2022") == 200 * tokens);
+  CHECK(final_tokens("pretrain vanilla corpus.txt --edition 2023") == 200 * tokens);
+  CHECK(final_tokens("pretrain vanilla corpus.txt --edition 2024") == 650 * tokens);
+  CHECK(final_tokens("finetune vanilla corpus.txt --finetune_corpus_path train.tsv --edition 2024") == 200 * tokens);
+  CHECK(final_tokens("pretrain vanilla corpus.txt --final_tokens 5k") == 5000);
+  CHECK(final_tokens("pretrain vanilla corpus.txt --falling_epochs 3") == 3 * tokens);
+}
+
+TEST_CASE("recipes: those of the program, one of the user's, and files that are none") {
+  const TemporaryFolder& folder = workplace();
+  const auto values = [&](const std::string& line) {
+    const Outcome outcome = run_program(folder, words(line + " --print_config"));
+    CHECK_MESSAGE(outcome.status == 0, outcome.err);
+    return "\n" + outcome.out;
+  };
+  for (const std::string recipe : {"edition-2021", "edition-2023", "edition-2024", "recall"}) {
+    CAPTURE(recipe);
+    const std::string from = "  (recipe " + recipe + ")\n", flag = " --recipe " + recipe;
+    const std::string pretraining = values("pretrain vanilla corpus.txt" + flag);
+    CHECK(has(pretraining, "\nhold_rate = "));
+    if (recipe != "recall")
+      CHECK_FALSE(has(pretraining, "(recipe recall)"));  // each names all that another one changes
+    const std::string scratch = values("finetune vanilla corpus.txt" + flag);
+    CHECK(has(scratch, "\nmax_epochs = 75" + from));
+    CHECK(has(scratch, "\ndropout = 0.1" + from));
+    const std::string pretrained = values("finetune vanilla corpus.txt --reading_params_path m" + flag);
+    CHECK_FALSE(has(pretrained, "\nmax_epochs = 75" + from));
+    CHECK(has(pretrained, (recipe == "recall" ? "\nfinetune_lr = 0.0002" : "\nfinetune_lr = 0.0006") + from));
+    if (recipe != "recall") CHECK_FALSE(has(pretrained, "(recipe recall)"));
+  }
+  io::write_file_atomically(folder / "own.json",
+                            R"({"about": "mine", "pretrain": {"max-epochs": "2k", "shuffle": true}})");
+  const std::string own = values("pretrain vanilla corpus.txt --recipe own.json");
+  CHECK(has(own, "\nmax_epochs = 2000  (recipe own.json)\n"));
+  CHECK(has(own, "\nshuffle = true  (recipe own.json)\n"));
+  CHECK(has(own, "\nbatch_size = 32  (recipe recall)\n"));
+
+  io::write_file_atomically(folder / "list.json", "[]");
+  io::write_file_atomically(folder / "cut.json", R"({"pretrain": {)");
+  io::write_file_atomically(folder / "part.json", R"({"pretain": {}})");
+  io::write_file_atomically(folder / "flat.json", R"({"pretrain": 3})");
+  io::write_file_atomically(folder / "nested.json", R"({"finetune": {"seed": [1]}})");
+  io::write_file_atomically(folder / "foreign.json", R"({"pretrain": {"max_epoch": 1}})");
+  io::write_file_atomically(folder / "wrong.json", R"({"pretrain": {"max_epochs": "many"}})");
+  check_refusals({
+      {pretrain + " --recipe recal", 2,
+       "--recipe recal: neither a file nor one of edition-2021, edition-2023, edition-2024, recall (did you mean "
+       "recall?)"},
+      {pretrain + " --recipe list.json", 3, "list.json: a recipe is a JSON object"},
+      {pretrain + " --recipe cut.json", 3, "cut.json: not valid JSON"},
+      {pretrain + " --recipe part.json", 3, "part.json: 'pretain' is no part of a recipe (did you mean pretrain?)"},
+      {pretrain + " --recipe flat.json", 3, "flat.json: 'pretrain' must be an object"},
+      {pretrain + " --recipe nested.json", 3,
+       "nested.json: the value of 'seed' must be a number, a string or a boolean"},
+      {pretrain + " --recipe foreign.json", 2,
+       "foreign.json: 'max_epoch' is not an option of 'pretrain' (did you mean --max_epochs?)"},
+      {pretrain + " --recipe wrong.json", 2, "'many' is not a whole number"},
+      {pretrain + " --recipe own.json --edition 2023", 2,
+       "--edition 2023 is a recipe, and --recipe own.json names another"},
+      {pretrain + " --names 1.5", 2, "--names must be between 0 and 1, not 1.5"},
+      {pretrain + " --names_after_share -1", 2, "--names_after_share must be between 0 and 1, not -1"},
+      {pretrain + " --edition 2023 --names_after born", 2, "--names_after goes with --names"},
+      {pretrain + " --warmup_share 1", 2, "--warmup_share must be at least 0 and below 1, not 1"},
+      {"pretrain perceiver corpus.txt --writing_params_path new --bottleneck_dim -3", 2,
+       "--bottleneck_dim must not be negative, not -3"},
+  });
+}
+
+TEST_CASE("flag before environment before file before default, and where each came from") {
+  const TemporaryFolder& folder = workplace();
+  io::write_file_atomically(folder / "run.conf", "# a comment\nmax-epochs = 3\nseed = 4   # another\nresume = true\npretrain_lr = \"1e-3\"\n");
+  io::write_file_atomically(folder / "run.json", R"({"max_epochs": "4k", "seed": 8, "shuffle": true})");
+  const auto config = [&](const std::string& flags, const std::vector<std::string>& environment = {}) {
+    const Outcome outcome = run_program(folder, words("pretrain vanilla corpus.txt --print-config " + flags), environment);
+    CHECK(outcome.status == 0);
+    return "\n" + outcome.out;
+  };
+  const std::string none = config("");
+  CHECK(has(none, "\nrecipe = recall  (default)\n"));
+  CHECK(has(none, "\nnames = 1  (recipe recall)\n"));
+  CHECK(has(none, "\nwarmup_tokens = 0  (default)\n"));
+  CHECK(has(none, "\ntb_expt_name = run  (default)\n"));
+  CHECK(has(none, "\nresume = false  (default)\n"));
+  const std::string file = config("--config run.conf");
+  CHECK(has(file, "\nmax_epochs = 3  (file run.conf)\n"));
+  CHECK(has(file, "\nresume = true  (file run.conf)\n"));
+  CHECK(has(file, "\npretrain_lr = 1e-3  (file run.conf)\n"));
+  const std::string json = config("--config=run.json --batch_size 2k");
+  CHECK(has(json, "\nmax_epochs = 4000  (file run.json)\n"));
+  CHECK(has(json, "\nshuffle = true  (file run.json)\n"));
+  CHECK(has(json, "\nbatch_size = 2000  (command line)\n"));
+  const std::string environment = config("--config run.conf", {"GRADUS_SEED=9"});
+  CHECK(has(environment, "\nseed = 9  (environment GRADUS_SEED)\n"));
+  CHECK(has(environment, "\nmax_epochs = 3  (file run.conf)\n"));
+  const std::string edition = config("--edition 2023 --config run.conf --dropout 0.2");
+  CHECK(has(edition, "\nmax_epochs = 3  (file run.conf)\n"));
+  CHECK(has(edition, "\npretrain_lr = 1e-3  (file run.conf)\n"));
+  CHECK(has(edition, "\nseed = 4  (file run.conf)\n"));
+  CHECK(has(edition, "\nbatch_size = 128  (recipe edition-2023)\n"));
+  CHECK(has(edition, "\ndropout = 0.2  (command line)\n"));
+  CHECK(has(edition, "\nnames = 0  (recipe edition-2023)\n"));
+  CHECK(has(config("", {"GRADUS_EDITION=2024"}), "\nfull_length = true  (recipe edition-2024)\n"));
+  CHECK(has(config("--seed 11 --config run.conf", {"GRADUS_SEED=9"}), "\nseed = 11  (command line)\n"));
+  CHECK(has(config("", {"GRADUS_CONFIG=run.conf"}), "\nseed = 4  (file run.conf)\n"));
+  CHECK(run_program(folder, words(pretrain), {"GRADUS_SEED=soon"}).status == 2);
+}
