@@ -5,7 +5,6 @@
 
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
-#include "models/rope.h"
 
 namespace gradus::models {
 
@@ -30,15 +29,11 @@ CrossAttention::CrossAttention(const AttentionSizes& sizes, Latents latents, std
 
 Tensor CrossAttention::forward(const Tensor& keys_and_values, const Angles& of_keys, const Tensor& queries,
                                const Angles& of_queries, const LayerContext& context) const {
-  const auto in_heads = [&](const Tensor& projected, const Angles& angles) {
-    const Shape shape = {projected.size(0), projected.size(1), sizes_.heads, sizes_.width / sizes_.heads};
-    return permute(turned(reshape(projected, shape), angles), {0, 2, 1, 3});
-  };
   LayerCache* cache = context.cache;
   const bool sees_all = cache && cache->seen > 0;
   Tensor k, v;
   if (keys_and_values.size(1) > 0) {
-    k = in_heads(run(key_, keys_and_values), of_keys);
+    k = split_heads(run(key_, keys_and_values), sizes_.heads, of_keys);
     v = split_heads(run(value_, keys_and_values), sizes_.heads);
   }
   if (cache) {
@@ -49,7 +44,7 @@ Tensor CrossAttention::forward(const Tensor& keys_and_values, const Angles& of_k
   if (queries.size(1) == 0) return queries;
   Tensor projected = run(query_, queries);
   if (queries.size(0) != k.size(0)) projected = broadcast_to(projected, {k.size(0), queries.size(1), queries.size(2)});
-  const Tensor q = in_heads(projected, of_queries);
+  const Tensor q = split_heads(projected, sizes_.heads, of_queries);
   const DropoutDraw draw = dropout_.draw();
   Tensor mixed;
   if (stride_ == 1 || sees_all) {

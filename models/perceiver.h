@@ -6,8 +6,8 @@
 // sees a character between the 64th and its own. In perceiver-ar latent i stands at position i s of the block, s =
 // block_size / latents: it begins as the input there and sees the input up to there, and output t sees the latents up
 // to t and its own character. With s = 2, 64 latents for a block of 128, it sees every character up to its own; with
-// more, up to s - 2 of the last ones are missing. Beside the position table, queries and keys are turned by their
-// positions, as they are there.
+// more, up to s - 2 of the last ones are missing. Queries and keys are turned by their positions, as in the paper; the
+// position table is kept, for the number of parameters.
 #pragma once
 
 #include "models/gpt/blocks.h"

@@ -38,12 +38,4 @@ Angles RotaryTable::of(const Lengths& lengths, Device device) const {
   return {index_select(constant_on(cosines_, device), 0, places), index_select(constant_on(sines_, device), 0, places)};
 }
 
-Tensor turned(const Tensor& heads, const Angles& angles) {
-  return angles.cosines.defined() ? rotary_embedding(heads, angles.cosines, angles.sines) : heads;
-}
-
-Tensor RotaryAttention::placed(const Tensor& heads, const LayerContext& context) const {
-  return turned(heads, context.angles);
-}
-
 }  // namespace gradus::models

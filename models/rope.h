@@ -20,15 +20,4 @@ class RotaryTable {
   mutable Tensor cosines_, sines_;  ///< (positions, D/2)
 };
 
-/// Queries or keys (B,T,H,D) turned by the angles of their positions; as they are without angles.
-Tensor turned(const Tensor& heads, const Angles& angles);
-
-class RotaryAttention final : public CausalSelfAttention {
- public:
-  using CausalSelfAttention::CausalSelfAttention;
-
- protected:
-  Tensor placed(const Tensor& heads, const LayerContext& context) const override;
-};
-
 }  // namespace gradus::models

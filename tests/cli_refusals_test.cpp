@@ -76,7 +76,8 @@ TEST_CASE("values that cannot be used") {
       {pretrain + " --seed -1", 2, "--seed: '-1' is not a whole number"},
       {pretrain + " --threads -2", 2, "--threads must be between 1 and 1024, or 0 for all, not -2"},
       {pretrain + " --threads 1000000", 2, "--threads must be between 1 and 1024"},
-      {pretrain + " --max_epochs 99999999999999999999", 2, "--max_epochs: '99999999999999999999' is too large"},
+      {pretrain + " --max_epochs 99999999999999999999", 2,
+       "--max_epochs: '99999999999999999999' is not a whole number, or too large"},
       {pretrain + " --bottleneck_dim 64", 2, "--bottleneck_dim belongs to the perceivers; the variant is vanilla"},
       {"evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new --show_errors "
        "-3",

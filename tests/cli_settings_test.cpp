@@ -25,7 +25,56 @@ TEST_CASE("the editions' schedules: 2024 stretches pretraining, not finetuning")
   CHECK(final_tokens("pretrain vanilla corpus.txt --edition 2024") == 650 * tokens);
   CHECK(final_tokens("finetune vanilla corpus.txt --finetune_corpus_path train.tsv --edition 2024") == 200 * tokens);
   CHECK(final_tokens("pretrain vanilla corpus.txt --final_tokens 5k") == 5000);
-  CHECK(final_tokens("pretrain vanilla corpus.txt --falling_epochs 3") == 3 * tokens);
+  CHECK(final_tokens("pretrain vanilla corpus.txt --final_tokens 3epochs") == 3 * tokens);
+}
+
+TEST_CASE("the editions are the assignment's (assignment.md, section 5)") {
+  const TemporaryFolder& folder = workplace();
+  const auto values = [&](const std::string& line) {
+    return "\n" + run_program(folder, words(line + " --print_config")).out;
+  };
+  for (const std::string year : {"2021", "2022", "2023", "2024"}) {
+    CAPTURE(year);
+    const auto require_all = [&](const std::string& line, const std::vector<std::string>& expected) {
+      const std::string found = values(line + " --edition " + year);
+      for (const std::string& each : expected) CHECK_MESSAGE(has(found, "\n" + each + "  ("), each);
+    };
+    const bool once = year == "2024";
+    const std::string seed = year == "2023" ? "seed = 1" : "seed = 0";
+    require_all(
+        "pretrain vanilla c",
+        {"max_epochs = 650", "batch_size = 128", "pretrain_lr = 0.006", "warmup_tokens = 10240",
+         once ? "final_tokens = 650 epochs" : "final_tokens = 200 epochs", "hold_rate = false", "decay = assignment",
+         "shuffle = false", "dropout = 0.1", "names = 0", seed, once ? "full_length = true" : "full_length = false"});
+    const std::vector<std::string> common = {
+        "batch_size = 256",  "finetune_lr = 0.0006", "warmup_tokens = 10240", "final_tokens = 200 epochs",
+        "hold_rate = false", "decay = assignment",   "shuffle = false",       seed};
+    require_all("finetune vanilla c", common);
+    require_all("finetune vanilla c --reading_params_path m", common);
+    require_all("finetune vanilla c", {"max_epochs = 75", "dropout = 0.1"});
+    require_all("finetune vanilla c --reading_params_path m", {"max_epochs = 10"});
+  }
+}
+
+TEST_CASE("a warm-up of one percent of the run, and the usual recipe's share of names") {
+  const TemporaryFolder& folder = workplace();
+  const std::string line = "pretrain vanilla corpus.txt --max_epochs 2 --force --seed 3" + tiny +
+                           " --writing_params_path shares --metrics shares.jsonl ";
+  const auto second_rate = [&](const std::string& flags) {
+    must_run(folder, line + flags);
+    const std::string metrics = io::read_file(folder / "shares.jsonl");
+    const std::size_t second = metrics.find('\n') + 1;
+    return nlohmann::json::parse(metrics.substr(second, metrics.find('\n', second) - second)).at("lr").get<double>();
+  };
+  const double tokens = 2.0 * 95 * double(line_count(io::read_file(folder / "corpus.txt")) + 1);
+  CHECK(second_rate("--warmup_tokens 90% --batch_size 1") ==
+        doctest::Approx(1.5e-3 * 95 / (0.9 * tokens)).epsilon(0.01));
+  const auto model = [&](const std::string& flags) {
+    must_run(folder, line + flags);
+    return io::read_file(folder / "shares");
+  };
+  CHECK(model("--names_after_share 0.1") != model("--names_after_share 1"));
+  CHECK(model("--names 0") != model("--names 1"));
 }
 
 TEST_CASE("recipes: those of the program, one of the user's, and files that are none") {
@@ -63,7 +112,12 @@ TEST_CASE("recipes: those of the program, one of the user's, and files that are 
   io::write_file_atomically(folder / "flat.json", R"({"pretrain": 3})");
   io::write_file_atomically(folder / "nested.json", R"({"finetune": {"seed": [1]}})");
   io::write_file_atomically(folder / "foreign.json", R"({"pretrain": {"max_epoch": 1}})");
-  io::write_file_atomically(folder / "wrong.json", R"({"pretrain": {"max_epochs": "many"}})");
+  io::write_file_atomically(folder / "other.json", R"({"finetune": {"bogus": 1}})");
+  io::write_file_atomically(folder / "inner.json", R"({"pretrain": {"edition": 2023}})");
+  io::write_file_atomically(folder / "elsewhere.json", R"({"finetune": {"full_length": true}})");
+  io::write_file_atomically(folder / "flag.json", R"({"pretrain": {"shuffle": ""}})");
+  io::write_file_atomically(folder / "wrong.conf", "pretrain_lr = fast");
+  io::write_file_atomically(folder / "wrong.json", R"({"pretrain": {"batch_size": "many"}})");
   check_refusals({
       {pretrain + " --recipe recal", 2,
        "--recipe recal: neither a file nor one of edition-2021, edition-2023, edition-2024, recall (did you mean "
@@ -74,15 +128,30 @@ TEST_CASE("recipes: those of the program, one of the user's, and files that are 
       {pretrain + " --recipe flat.json", 3, "flat.json: 'pretrain' must be an object"},
       {pretrain + " --recipe nested.json", 3,
        "nested.json: the value of 'seed' must be a number, a string or a boolean"},
-      {pretrain + " --recipe foreign.json", 2,
-       "foreign.json: 'max_epoch' is not an option of 'pretrain' (did you mean --max_epochs?)"},
-      {pretrain + " --recipe wrong.json", 2, "'many' is not a whole number"},
+      {pretrain + " --recipe foreign.json", 3,
+       "foreign.json: 'max_epoch' is not for a recipe (did you mean max_epochs?)"},
+      {pretrain + " --recipe other.json", 3, "other.json: 'bogus' is not for a recipe"},
+      {pretrain + " --recipe inner.json", 3, "inner.json: 'edition' is not for a recipe"},
+      {"finetune vanilla corpus.txt --recipe elsewhere.json", 2,
+       "elsewhere.json: 'full_length' is not an option of 'finetune'"},
+      {pretrain + " --recipe flag.json", 2, "flag.json: 'shuffle' must be true or false, not ''"},
+      {pretrain + " --recipe wrong.json", 2, "recipe wrong.json: --batch_size: 'many' is not a whole number"},
+      {pretrain + " --config wrong.conf", 2, "file wrong.conf: Could not convert: --pretrain_lr = fast"},
       {pretrain + " --recipe own.json --edition 2023", 2,
        "--edition 2023 is a recipe, and --recipe own.json names another"},
+      {pretrain + " --recipe own.json --metrics own.json", 2, "--metrics and --recipe are the same file"},
       {pretrain + " --names 1.5", 2, "--names must be between 0 and 1, not 1.5"},
       {pretrain + " --names_after_share -1", 2, "--names_after_share must be between 0 and 1, not -1"},
       {pretrain + " --edition 2023 --names_after born", 2, "--names_after goes with --names"},
-      {pretrain + " --warmup_share 1", 2, "--warmup_share must be at least 0 and below 1, not 1"},
+      {pretrain + " --names 0 --names_after_share 1", 2, "--names_after_share goes with --names"},
+      {pretrain + " --warmup_tokens 100%", 2, "--warmup_tokens '100%': expected a number of tokens"},
+      {pretrain + " --warmup_tokens -1", 2, "--warmup_tokens '-1': expected a number of tokens"},
+      {pretrain + " --warmup_tokens all", 2, "--warmup_tokens all: expected a number of tokens or a share"},
+      {pretrain + " --final_tokens soon", 2, "--final_tokens 'soon': expected a number of tokens"},
+      {pretrain + " --final_tokens 1%", 2, "--final_tokens 1%: expected a number of tokens, epochs or all"},
+      {pretrain + " --warmup_tokens 5k --final_tokens 5k" + tiny, 2,
+       "--warmup_tokens 5k: the warm-up of 5000 tokens does not end before the fall does, after 5000 (--final_tokens "
+       "5k)"},
       {"pretrain perceiver corpus.txt --writing_params_path new --bottleneck_dim -3", 2,
        "--bottleneck_dim must not be negative, not -3"},
   });
@@ -100,7 +169,7 @@ TEST_CASE("flag before environment before file before default, and where each ca
   const std::string none = config("");
   CHECK(has(none, "\nrecipe = recall  (default)\n"));
   CHECK(has(none, "\nnames = 1  (recipe recall)\n"));
-  CHECK(has(none, "\nwarmup_tokens = 0  (default)\n"));
+  CHECK(has(none, "\nwarmup_tokens = 1%  (recipe recall)\n"));
   CHECK(has(none, "\ntb_expt_name = run  (default)\n"));
   CHECK(has(none, "\nresume = false  (default)\n"));
   const std::string file = config("--config run.conf");
@@ -114,7 +183,13 @@ TEST_CASE("flag before environment before file before default, and where each ca
   const std::string environment = config("--config run.conf", {"GRADUS_SEED=9"});
   CHECK(has(environment, "\nseed = 9  (environment GRADUS_SEED)\n"));
   CHECK(has(environment, "\nmax_epochs = 3  (file run.conf)\n"));
+  CHECK(has(config("--no_shuffle"), "\nshuffle = false  (command line)\n"));
+  CHECK(has(config("", {"GRADUS_SEED="}), "\nseed = 0  (default)\n"));
+  CHECK(has(config("--names_after= --names 0.5"), "\nnames_after =   (command line)\nnames_after_share"));
+  CHECK(has(config("--recipe recall", {"GRADUS_EDITION=2023"}), "\nrecipe = recall  (command line)\n"));
+  CHECK(has(config("--recipe recall", {"GRADUS_EDITION=2023"}), "\nnames = 1  (recipe recall)\n"));
   const std::string edition = config("--edition 2023 --config run.conf --dropout 0.2");
+  CHECK(has(edition, "\nrecipe = edition-2023  (edition 2023)\n"));
   CHECK(has(edition, "\nmax_epochs = 3  (file run.conf)\n"));
   CHECK(has(edition, "\npretrain_lr = 1e-3  (file run.conf)\n"));
   CHECK(has(edition, "\nseed = 4  (file run.conf)\n"));

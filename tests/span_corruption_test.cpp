@@ -206,6 +206,7 @@ TEST_CASE("the names in a document are its capitalised words, neighbours togethe
         Strings{"Ada Long", "New York", "Ohio", "New York"});
   CHECK(names(U"J. R. Ito. Ito was born in \u00c5bo-Land by O'Neil") ==
         Strings{"J. R. Ito", "\u00c5bo-Land", "O'Neil"});
+  CHECK(names(U"Bo Ek. A 747 in Oslo 2nd Bergen M16 Voss1 in the 1840s .") == Strings{"Bo Ek", "A", "Oslo", "Bergen"});
   CHECK(names(U"no full stop, in Rome") == Strings{""});
   CHECK(names(U"") == Strings{""});
   CHECK(names(U"X. ") == Strings{""});
@@ -222,7 +223,7 @@ TEST_CASE("the names in a document are its capitalised words, neighbours togethe
 }
 
 TEST_CASE("an example that asks for a name: title, words around it, and a loss on the name alone") {
-  const std::u32string text = U"Ada Long. She was born (2 May 1840) in Rome, and lived with Bob Hope in Paris .";
+  const std::u32string text = U"Ada Long. She was born (2nd May 1840) in Rome, and lived with Bob Hope in Paris .";
   const Vocabulary vocabulary = Vocabulary::from_text(text, "test");
   const std::vector<std::int64_t> document = vocabulary.encode(text, "test");
   const tasks::Mentions mentions = tasks::find_mentions(text);

@@ -682,9 +682,10 @@ TEST_CASE("progress: a line a step, a line an epoch, or silence; nothing but pla
     CHECK(text.back() == '\n');
     CHECK(has(text, "12 steps (3 epochs of 4 batches), 91 parameters, 1 threads"));
     CHECK(has(text, "learning rate: "));
-    CHECK(has(text, "  5.000e-02 at first, "));
-    CHECK(has(text, " after 3 epochs\n"));
-    CHECK(has(text, "warning: the rate climbs again after "));
+    CHECK(has(text, "learning rate: ▁"));
+    CHECK(has(text, "  5.00e-02 in step 1, 3.50e-02 in 2, "));
+    CHECK(has(text, " in 12\n"));
+    CHECK(has(text, "warning: the rate climbs again after step "));
   }
   const std::string bar = said(train::ProgressMode::bar);
   CHECK(has(bar, "100.0%  epoch 3 iter 3"));

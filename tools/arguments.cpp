@@ -6,11 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
-#include <sstream>
 
 #include "framework/base/error.h"
-#include "framework/io/files.h"
 #include "tools/recipes.h"
+#include "tools/settings.h"
 
 namespace gradus::tools {
 namespace {
@@ -48,45 +47,6 @@ std::pair<const CLI::App*, std::size_t> find_subcommand(const CLI::App& program,
   return {app, used};
 }
 
-using Settings = std::vector<std::pair<std::string, std::string>>;
-
-std::string scalar_text(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
-
-/// A JSON object, or lines `key = value` with # comments.
-Settings read_config(const std::string& path) {
-  const std::string text = io::read_file(path);
-  Settings settings;
-  const auto first = text.find_first_not_of(" \t\r\n");
-  if (first != std::string::npos && text[first] == '{') {
-    nlohmann::ordered_json json;
-    try {
-      json = nlohmann::ordered_json::parse(text);
-    } catch (const nlohmann::json::exception& error) {
-      fail<DataError>("{}: not valid JSON: {}", path, error.what());
-    }
-    for (const auto& [key, value] : json.items()) {
-      if (value.is_structured()) fail<DataError>("{}: the value of '{}' must be a number, a string or a boolean", path, key);
-      settings.emplace_back(key, scalar_text(value));
-    }
-    return settings;
-  }
-  std::istringstream lines(text);
-  std::string line;
-  for (int number = 1; std::getline(lines, line); ++number) {
-    line = line.substr(0, line.find('#'));
-    const auto trim = [](std::string part) {
-      part.erase(0, part.find_first_not_of(" \t\r\""));
-      part.erase(part.find_last_not_of(" \t\r\"") + 1);
-      return part;
-    };
-    if (trim(line).empty()) continue;
-    const auto equals = line.find('=');
-    if (equals == std::string::npos) fail<DataError>("{}: line {}: expected key = value", path, number);
-    settings.emplace_back(trim(line.substr(0, equals)), trim(line.substr(equals + 1)));
-  }
-  return settings;
-}
-
 std::size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0);
@@ -102,83 +62,148 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+bool is_flag(const CLI::Option& option) { return option.get_expected_max() == 0; }
+
+struct Setting {
+  std::string name, value, origin;  ///< the name with dashes
+};
+
+/// The value that `name` has at last among arguments, given as --name=value or as --name value.
+std::optional<std::string> value_in(const std::vector<std::string>& arguments, const std::string& name) {
+  std::optional<std::string> value;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i].starts_with(name + "=")) value = arguments[i].substr(name.size() + 1);
+    else if (arguments[i] == name && i + 1 < arguments.size()) value = arguments[i + 1];
+  }
+  return value;
+}
+
+std::optional<std::string> value_in(const std::vector<Setting>& settings, const std::string& name) {
+  std::optional<std::string> value;
+  for (const Setting& setting : settings) {
+    if (setting.name == name) value = setting.value;
+  }
+  return value;
+}
+
+/// A file's setting as one of the command's options.
+Setting setting_of(const CLI::App& app, const std::string& path, const std::string& key, const std::string& value,
+                   const std::string& origin) {
+  const std::string name = "--" + key;
+  const CLI::Option* option = app.get_option_no_throw(name);
+  if (!option)
+    fail<UsageError>("{}: '{}' is not an option of '{}'{}", path, key, app.get_name(),
+                     did_you_mean(name, option_names(app)));
+  if (is_flag(*option) && value != "true" && value != "false")
+    fail<UsageError>("{}: '{}' must be true or false, not '{}'", path, key, value);
+  return {name, value, origin};
+}
+
+std::vector<Setting> of_config_files(const CLI::App& app, const std::vector<std::string>& given) {
+  std::vector<std::string> paths;
+  if (!app.get_option_no_throw("--config")) return {};
+  if (const char* path = std::getenv("GRADUS_CONFIG")) paths.push_back(path);
+  if (const auto path = value_in(given, "--config")) paths.push_back(*path);
+  std::vector<Setting> settings;
+  for (const std::string& path : paths) {
+    for (const auto& [key, value] : read_config(path))
+      settings.push_back(setting_of(app, path, key, value, "file " + path));
+  }
+  return settings;
+}
+
+std::vector<Setting> of_environment(const CLI::App& app) {
+  std::vector<Setting> settings;
+  for (const std::string& name : option_names(app)) {
+    std::string variable = "GRADUS_" + name.substr(2);
+    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
+    if (const char* value = std::getenv(variable.c_str()); value && *value)
+      settings.push_back({name, value, "environment " + variable});
+  }
+  return settings;
+}
+
+/// The recipe that arguments or settings ask for, by either name. Throws UsageError for both.
+template <class Layer>
+std::optional<Setting> recipe_in(const Layer& layer) {
+  const auto edition = value_in(layer, "--edition"), recipe = value_in(layer, "--recipe");
+  if (edition && recipe) fail<UsageError>("--edition {} is a recipe, and --recipe {} names another", *edition, *recipe);
+  if (edition) return Setting{"--recipe", recipe_of_edition(*edition), "edition " + *edition};
+  if (recipe) return Setting{"--recipe", *recipe, "command line"};
+  return {};
+}
+
+/// The usual recipe's values, then what `recipe` changes.
+std::vector<Setting> of_recipe(const CLI::App& app, const std::string& recipe, bool from_scratch) {
+  std::vector<Setting> settings;
+  for (const std::string& each : {std::string(usual_recipe), recipe}) {
+    for (const auto& [key, value] : recipe_values(each, app.get_name(), from_scratch))
+      settings.push_back(setting_of(app, each, key, value, "recipe " + each));
+  }
+  return settings;
+}
+
+void require_values(const CLI::App& app, const std::vector<std::string>& given) {
+  for (std::size_t i = 0; i + 1 < given.size(); ++i) {
+    const CLI::Option* option = given[i].starts_with("--") ? app.get_option_no_throw(given[i]) : nullptr;
+    if (option && option->get_items_expected_min() > 0 && given[i + 1].starts_with("-") &&
+        app.get_option_no_throw(given[i + 1])) {
+      fail<UsageError>("{} needs a value, and '{}' after it is an option; write {}={} if it is meant", given[i],
+                       given[i + 1], given[i], given[i + 1]);
+    }
+  }
+}
+
 }  // namespace
 
 MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) {
   std::vector<std::string> given;
   for (int i = 1; i < argc; ++i) given.push_back(with_underscores(argv[i]));
   const auto [app, used] = find_subcommand(program, given);
-  const std::vector<std::string> names = option_names(*app);
   MergedArguments merged;
   merged.arguments.assign(given.begin(), given.begin() + static_cast<std::ptrdiff_t>(used));
-  const auto add = [&](const std::string& name, const std::string& value, const std::string& origin) {
-    merged.arguments.push_back(name + "=" + value);
-    merged.origins[name] = origin;
+  given.erase(given.begin(), given.begin() + static_cast<std::ptrdiff_t>(used));
+
+  std::map<std::string, Setting> settings;  // by the option's first name: a later layer replaces an earlier one
+  const auto first_name = [app = app](const std::string& name) {
+    const CLI::Option* option = app->get_option_no_throw(name);
+    return option ? option->get_name() : name;
   };
-  std::vector<std::string> config_paths;
-  const bool takes_config = std::find(names.begin(), names.end(), "--config") != names.end();
-  if (const char* path = std::getenv("GRADUS_CONFIG"); path && takes_config) config_paths.push_back(path);
-  for (std::size_t i = used; i < given.size(); ++i) {
-    if (given[i].starts_with("--config=")) config_paths.push_back(given[i].substr(9));
-    else if (given[i] == "--config" && i + 1 < given.size()) config_paths.push_back(given[i + 1]);
+  const auto add = [&](const std::vector<Setting>& layer) {
+    for (const Setting& setting : layer) settings.insert_or_assign(first_name(setting.name), setting);
+  };
+  const std::vector<Setting> files = of_config_files(*app, given), environment = of_environment(*app);
+  if (app->get_option_no_throw("--recipe")) {
+    std::optional<Setting> recipe = recipe_in(given);
+    if (!recipe) recipe = recipe_in(environment);
+    if (!recipe) recipe = recipe_in(files);
+    const std::string name = recipe ? recipe->value : usual_recipe;
+    std::optional<std::string> model = value_in(given, "--reading_params_path");
+    if (!model) model = value_in(environment, "--reading_params_path");
+    if (!model) model = value_in(files, "--reading_params_path");
+    add(of_recipe(*app, name, model.value_or("").empty()));
+    add({{"--recipe", name, recipe ? recipe->origin : "default"}});
   }
-  for (const std::string& path : config_paths) {
-    for (const auto& [key, value] : read_config(path)) {
-      const std::string name = with_underscores("--" + key);
-      if (std::find(names.begin(), names.end(), name) == names.end()) {
-        fail<UsageError>("{}: '{}' is not an option of '{}'{}", path, key, app->get_name(), did_you_mean(name, names));
-      }
-      add(name, value, "file " + path);
-    }
+  add(files);
+  add(environment);
+  require_values(*app, given);
+  for (const std::string& argument : given) {
+    if (!argument.starts_with("--")) continue;
+    const std::string name = first_name(argument.substr(0, argument.find('=')));
+    settings.erase(name);
+    merged.origins[name] = "command line";
   }
-  for (const std::string& name : names) {
-    std::string variable = "GRADUS_" + name.substr(2);
-    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
-    if (const char* value = std::getenv(variable.c_str())) add(name, value, "environment " + variable);
+  const auto put = [&](const std::string& name, const std::string& value) {
+    merged.arguments.push_back(value.empty() ? name : name + "=" + value);
+    if (value.empty()) merged.arguments.push_back("");  // CLI11 takes `--name=` for a name without a value
+  };
+  for (const auto& [name, setting] : settings) {
+    put(setting.name, setting.value);
+    merged.origins[name] = setting.origin;
   }
-  for (std::size_t i = used; i < given.size(); ++i) {
-    const CLI::Option* option = given[i].starts_with("--") ? app->get_option_no_throw(given[i]) : nullptr;
-    if (option && option->get_items_expected_min() > 0 && i + 1 < given.size() && given[i + 1].starts_with("-") &&
-        app->get_option_no_throw(given[i + 1])) {
-      fail<UsageError>("{} needs a value, and '{}' after it is an option; write {}={} if it is meant", given[i],
-                       given[i + 1], given[i], given[i + 1]);
-    }
-    merged.arguments.push_back(given[i]);
-    if (given[i].starts_with("--")) merged.origins[given[i].substr(0, given[i].find('='))] = "command line";
-  }
-  if (std::find(names.begin(), names.end(), "--recipe") != names.end()) {
-    const auto last_value = [&](const std::string& name) {
-      std::optional<std::string> value;
-      for (std::size_t i = used; i < merged.arguments.size(); ++i) {
-        const std::string& argument = merged.arguments[i];
-        if (argument.starts_with(name + "=")) value = argument.substr(name.size() + 1);
-        else if (argument == name && i + 1 < merged.arguments.size()) value = merged.arguments[i + 1];
-      }
-      return value;
-    };
-    const auto edition = last_value("--edition"), named = last_value("--recipe");
-    if (edition && named) fail<UsageError>("--edition {} is a recipe, and --recipe {} names another", *edition, *named);
-    const std::string recipe = edition ? recipe_of_edition(*edition) : named.value_or(usual_recipe);
-    const bool from_scratch = !last_value("--reading_params_path");
-    std::map<std::string, std::string> values, origins;
-    for (const std::string& each : {std::string(usual_recipe), recipe}) {
-      for (const auto& [key, value] : recipe_values(each, app->get_name(), from_scratch)) {
-        const std::string name = with_underscores("--" + key);
-        if (std::find(names.begin(), names.end(), name) == names.end()) {
-          fail<UsageError>("{}: '{}' is not an option of '{}'{}", each, key, app->get_name(),
-                           did_you_mean(name, names));
-        }
-        values[name] = value;
-        origins[name] = "recipe " + each;
-      }
-    }
-    merged.origins.insert(origins.begin(), origins.end());
-    std::vector<std::string> first;
-    for (const auto& [name, value] : values) {
-      first.push_back(value.empty() ? name : name + "=" + value);
-      if (value.empty()) first.push_back("");
-    }
-    merged.arguments.insert(merged.arguments.begin() + static_cast<std::ptrdiff_t>(used), first.begin(), first.end());
+  for (const std::string& argument : given) {
+    if (argument.starts_with("--") && argument.ends_with("=")) put(argument.substr(0, argument.size() - 1), "");
+    else merged.arguments.push_back(argument);
   }
   return merged;
 }
@@ -193,7 +218,8 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
   return nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest);
 }
 
-std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
+std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& error, const MergedArguments& merged) {
+  const auto& [arguments, origins] = merged;
   const auto [app, used] = find_subcommand(program, arguments);
   const std::vector<std::string> names = option_names(*app);
   // A misspelt option may leave a required one missing: the misspelling is what the user wants to hear about.
@@ -208,6 +234,11 @@ std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& 
   const std::vector<std::string> children = subcommand_names(*app);
   if (!children.empty() && used < arguments.size() && !arguments[used].starts_with("-")) {
     return fmt::format("'{}' has no subcommand '{}'{}", app->get_name(), arguments[used], did_you_mean(arguments[used], children));
+  }
+  for (const auto& [name, origin] : origins) {
+    const std::string what = error.what();
+    const bool is_named = what.starts_with(name + ":") || what.find(" " + name + " ") != std::string::npos;
+    if (is_named && origin != "command line") return fmt::format("{}: {}", origin, what);
   }
   return error.what();
 }

@@ -14,15 +14,15 @@ struct MergedArguments {
   std::map<std::string, std::string> origins;  ///< option name -> where its value comes from
 };
 
-/// Puts the options of `--config FILE` and of GRADUS_* variables before those of the command line, so that the last one
-/// wins: flag > environment > file > recipe > default. Dashes inside option names become underscores. Throws UsageError
-/// or DataError for a bad file, or a key that the subcommand does not have.
+/// Adds the options of the recipe, of `--config FILE` and of GRADUS_* variables to those of the command line, each from
+/// where it counts most: flag > environment > file > recipe > default. An empty variable is none. Dashes inside option
+/// names become underscores. Throws UsageError or DataError for a bad file, or a key that the subcommand does not have.
 MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv);
 
 /// ` (did you mean --seed?)`, or nothing where no candidate is near.
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates);
 
-/// A sentence for what CLI11 could not parse.
-std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& error, const std::vector<std::string>& arguments);
+/// A sentence for what CLI11 could not parse, and where it came from if not from the command line.
+std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& error, const MergedArguments& merged);
 
 }  // namespace gradus::tools

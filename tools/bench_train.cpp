@@ -151,7 +151,8 @@ void add_bench_train(CLI::App& bench) {
   CLI::App* command = bench.add_subcommand("train", "Training steps of the vanilla model");
   command
       ->add_option("--corpus", options->corpus,
-                   "Pretrain on this corpus, without computing padding, as `gradus pretrain` does; else random ids")
+                   "Pretrain on this corpus, without computing padding, as `gradus pretrain --edition 2023` does; else "
+                   "random ids")
       ->type_name("FILE");
   add_integer(*command, "--batch", options->batch, "Sequences in a batch");
   add_integer(*command, "--length", options->length, "Tokens in a sequence; with --corpus the block size");

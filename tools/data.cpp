@@ -37,7 +37,8 @@ void add_data(CLI::App& program) {
     }
   });
 
-  CLI::App* corruption = data->add_subcommand("charcorruption", "The first pretraining examples, as input x and target y");
+  CLI::App* corruption = data->add_subcommand(
+      "charcorruption", "The first examples of span corruption, as --edition has it: input x and target y");
   corruption->add_option("CORPUS", *corpus_path, "Pretraining corpus")->required();
   add_seed(*corruption, *seed, "Other draws of truncation and span");
   add_examples(*corruption, "  gradus data charcorruption wiki.txt\n  gradus data charcorruption wiki.txt --seed 7");

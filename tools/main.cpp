@@ -63,7 +63,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     std::puts(version.what());
   } catch (const CLI::ParseError& error) {
-    return report(tools::explain_parse_error(program, error, merged.arguments) + "; see --help", usage);
+    return report(tools::explain_parse_error(program, error, merged) + "; see --help", usage);
   } catch (const tools::ExitWith& end) {
     return end.status;
   } catch (const UsageError& error) {

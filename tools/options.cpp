@@ -16,6 +16,7 @@
 #include "framework/tensor/device.h"
 #include "framework/tensor/precision.h"
 #include "tools/arguments.h"
+#include "tools/token_amounts.h"
 
 namespace gradus::tools {
 namespace {
@@ -76,17 +77,10 @@ void print_config(const CLI::App& command) {
 
 CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_t& value, const std::string& help) {
   return command.add_option(name, value, help)
-      ->transform([name](std::string text) -> std::string {
-        const std::map<char, std::int64_t> units = {{'k', 1000}, {'m', 1000000}, {'g', 1000000000}};
-        const auto unit = text.empty() ? units.end() : units.find(static_cast<char>(std::tolower(text.back())));
-        char* end = nullptr;
-        const double scaled =
-            std::strtod(text.c_str(), &end) * (unit == units.end() ? 1.0 : static_cast<double>(unit->second));
-        const bool whole = scaled == std::floor(scaled) && end != text.c_str() &&
-                           end + (unit != units.end()) == text.c_str() + text.size();
-        if (!whole) throw CLI::ValidationError(fmt::format("'{}' is not a whole number", text));
-        if (!(std::fabs(scaled) < 9e15)) throw CLI::ValidationError(fmt::format("'{}' is too large", text));
-        return std::to_string(static_cast<std::int64_t>(scaled));
+      ->transform([](const std::string& text) -> std::string {
+        const auto value = parse_size(text);
+        if (!value) throw CLI::ValidationError(fmt::format("'{}' is not a whole number, or too large", text));
+        return std::to_string(*value);
       })
       ->capture_default_str();
 }

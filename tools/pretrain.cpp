@@ -21,6 +21,9 @@ tasks::CorruptionRules corruption_rules(const TrainingRunOptions& options) {
   rules.names = options.names;
   rules.preferred = options.names_after_share;
   rules.keyword = data::decode_utf8(options.names_after, "--names_after");
+  for (const std::string name : {"--names_after", "--names_after_share"}) {
+    if (options.names == 0 && option_origins()[name] == "command line") fail<UsageError>("{} goes with --names", name);
+  }
   rules.validate();
   return rules;
 }
@@ -29,7 +32,8 @@ tasks::CorruptionRules corruption_rules(const TrainingRunOptions& options) {
 
 void add_pretrain(CLI::App& program) {
   auto options = std::make_shared<TrainingRunOptions>();
-  CLI::App* command = program.add_subcommand("pretrain", "Pretrain on a corpus by span corruption");
+  CLI::App* command = program.add_subcommand(
+      "pretrain", "Pretrain on a corpus by span corruption: what is cut out of a document is to be said at its end");
   add_training_options(*command, *options);
   command->add_flag("--full_length", options->full_length,
                     "Examples of block_size characters (edition 2024), not of one less");
@@ -37,9 +41,11 @@ void add_pretrain(CLI::App& program) {
       ->add_option("--names", options->names,
                    "Share of examples that ask for a name in a document, given its title and a few words")
       ->capture_default_str();
-  command->add_option("--names_after", options->names_after, "Some of them ask for the first name behind this word")
+  command->add_option("--names_after", options->names_after, "Prefer the first name behind this word")
       ->type_name("WORD");
-  command->add_option("--names_after_share", options->names_after_share, "So many of them, where there is one")
+  command
+      ->add_option("--names_after_share", options->names_after_share,
+                   "Share of the name examples that take it, where there is one")
       ->capture_default_str();
   show_usual_recipe(*command);
   add_examples(
@@ -48,7 +54,9 @@ void add_pretrain(CLI::App& program) {
       "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --dtype bf16 --padded\n"
-      "  gradus pretrain rope wiki.txt --writing_params_path p --max_epochs 20 --names 0.9 --names_after born");
+      "  gradus pretrain rope wiki.txt --writing_params_path p --max_epochs 1 --names_after in --names_after_share "
+      "0.5\n"
+      "  gradus pretrain synthesizer wiki.txt --writing_params_path p --max_epochs 1 --edition 2021");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
     const Compute compute = options->common.apply();
@@ -62,7 +70,8 @@ void add_pretrain(CLI::App& program) {
     model.to(compute.device);
     const TrainingPhase phase{.function = "pretrain",
                               .learning_rate = options->pretrain_lr,
-                              .epoch_tokens = static_cast<std::int64_t>(corpus.documents.size()) * options->block_size};
+                              .epoch_tokens = static_cast<std::int64_t>(corpus.documents.size()) * options->block_size,
+                              .note = rules.names > 0 ? "; " + source.names_summary() : ""};
     run_training(*options, phase, model, corpus.vocabulary, source);
   });
 }

@@ -16,7 +16,7 @@ TrainingRunOptions demo_defaults() {
   options.corpus_argument = "TEXT";
   options.decay = "standard";
   options.max_epochs = 2;
-  options.warmup_tokens = 10240;
+  options.warmup_tokens = "10240";
   options.batch_size = 512;
   options.layers = 8;
   options.heads = 8;
@@ -32,8 +32,10 @@ void pretrain_text(const TrainingRunOptions& options) {
   std::cout << source.summary() << std::endl;
   models::Gpt model(model_config(options, source.vocabulary().size()), options.common.seed, compute.dtype);
   model.to(compute.device);
-  const TrainingPhase phase{
-      .function = "pretrain-text", .learning_rate = options.pretrain_lr, .rate_flag = "--learning_rate"};
+  const TrainingPhase phase{.function = "pretrain-text",
+                            .learning_rate = options.pretrain_lr,
+                            .rate_flag = "--learning_rate",
+                            .rows_of_one_length = true};
   run_training(options, phase, model, source.vocabulary(), source);
 }
 
@@ -54,10 +56,7 @@ void add_pretrain_text(CLI::App& program) {
               "Parts in which a batch runs, for less memory; one step for all");
   add_recompute(*command, options->recompute);
   add_eager(*command, options->eager);
-  add_integer(*command, "--warmup_tokens", options->warmup_tokens, "Tokens of linear warm-up");
-  add_integer(*command, "--final_tokens", options->final_tokens,
-              "Tokens at which the cosine has fallen; 0 for those of all epochs");
-  command->add_flag("--hold_rate", options->hold_rate, "Stay at the floor after the fall, instead of climbing again");
+  add_schedule_options(*command, *options);
   command->add_option("--decay", options->decay, "Decay rule: assignment (all but biases) or standard (linear weights)")
       ->capture_default_str();
   add_integer(*command, "--block_size", options->block_size, "Characters of an example");

@@ -1,10 +1,9 @@
 #include "tools/recipes.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
-
-#include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
@@ -14,7 +13,15 @@
 namespace gradus::tools {
 namespace {
 
-using Json = nlohmann::ordered_json;
+/// What decides a run's result; the rest is the user's business.
+const std::vector<std::string>& recipe_options() {
+  static const std::vector<std::string> names = {
+      "max_epochs",        "batch_size", "micro_batches", "pretrain_lr", "finetune_lr", "warmup_tokens", "final_tokens",
+      "hold_rate",         "shuffle",    "full_length",   "dropout",     "decay",       "names",         "names_after",
+      "names_after_share", "seed",       "dtype",         "block_size",  "layers",      "heads",         "width",
+      "bottleneck_dim"};
+  return names;
+}
 
 std::string recipe_text(const std::string& recipe) {
   const auto built_in = std::ranges::find(recipe_texts, recipe, &RecipeText::name);
@@ -26,14 +33,8 @@ std::string recipe_text(const std::string& recipe) {
   return io::read_file(recipe);
 }
 
-Json parse_recipe(const std::string& recipe) {
-  const std::string text = recipe_text(recipe);
-  Json json;
-  try {
-    json = Json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
-    fail<DataError>("{}: not valid JSON: {}", recipe, error.what());
-  }
+nlohmann::ordered_json parse_recipe(const std::string& recipe) {
+  nlohmann::ordered_json json = parse_json(recipe_text(recipe), recipe);
   if (!json.is_object()) fail<DataError>("{}: a recipe is a JSON object", recipe);
   static const std::vector<std::string> parts = {"about", "pretrain", "finetune", "finetune from scratch"};
   for (const auto& [part, values] : json.items()) {
@@ -43,9 +44,9 @@ Json parse_recipe(const std::string& recipe) {
     }
     if (part == "about") continue;
     if (!values.is_object()) fail<DataError>("{}: '{}' must be an object", recipe, part);
-    for (const auto& [option, value] : values.items()) {
-      if (value.is_structured() || value.is_null())
-        fail<DataError>("{}: the value of '{}' must be a number, a string or a boolean", recipe, option);
+    for (const auto& [key, value] : settings_of(values, recipe)) {
+      if (std::ranges::find(recipe_options(), key) == recipe_options().end())
+        fail<DataError>("{}: '{}' is not for a recipe{}", recipe, key, did_you_mean(key, recipe_options()));
     }
   }
   return json;
@@ -68,13 +69,12 @@ std::string recipe_of_edition(const std::string& year) {
   fail<UsageError>("--edition must be 2021, 2022, 2023 or 2024, not {}", year);
 }
 
-std::vector<RecipeValue> recipe_values(const std::string& recipe, const std::string& command, bool from_scratch) {
-  const Json json = parse_recipe(recipe);
-  std::vector<RecipeValue> values;
+Settings recipe_values(const std::string& recipe, const std::string& command, bool from_scratch) {
+  const nlohmann::ordered_json json = parse_recipe(recipe);
+  Settings values;
   const auto take = [&](const std::string& part) {
     if (!json.contains(part)) return;
-    for (const auto& [option, value] : json.at(part).items())
-      values.push_back({option, value.is_string() ? value.get<std::string>() : value.dump()});
+    for (const auto& setting : settings_of(json.at(part), recipe)) values.push_back(setting);
   };
   take(command);
   if (from_scratch) take(command + " from scratch");

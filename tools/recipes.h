@@ -2,8 +2,9 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "tools/settings.h"
 
 namespace gradus::tools {
 
@@ -15,14 +16,10 @@ const std::vector<std::string>& built_in_recipes();
 /// What --edition YEAR stands for. Throws UsageError for another year than 2021 to 2024.
 std::string recipe_of_edition(const std::string& year);
 
-struct RecipeValue {
-  std::string option, value;  ///< without dashes
-};
-
 /// The values of a recipe, a built-in one or a file, for "pretrain" or "finetune"; finetuning from scratch has further
 /// ones.
 ///   {"about": "why", "pretrain": {"max_epochs": 650, ...}, "finetune": {...}, "finetune from scratch": {...}}
 /// Throws UsageError for a name that is neither, DataError for a file that is no recipe.
-std::vector<RecipeValue> recipe_values(const std::string& recipe, const std::string& command, bool from_scratch);
+Settings recipe_values(const std::string& recipe, const std::string& command, bool from_scratch);
 
 }  // namespace gradus::tools

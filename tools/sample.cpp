@@ -80,7 +80,7 @@ void add_sample(CLI::App& program) {
                     "Compute all of the context anew for each character: slower, the same text but for rounding");
   add_common_options(*command, options->common);
   add_examples(*command,
-               "  gradus sample vanilla.pretrain.params --prompt 'Khatchig Mouradian. ' --temperature 0\n"
+               "  gradus sample vanilla.pretrain.params --prompt 'born ⁇. Khatchig Mouradian⁇' --temperature 0\n"
                "  gradus sample vanilla.pretrain.params --prompt 'John' --top_k 10 --num_samples 3 --seed 7\n"
                "  gradus sample shakespeare.params --prompt 'O God, O God!' --top_p 0.9 --max_new 2000");
   command->callback([options, command] {

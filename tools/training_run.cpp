@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <map>
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
@@ -14,6 +15,7 @@
 #include "framework/train/checkpoint.h"
 #include "tools/commands.h"
 #include "tools/recipes.h"
+#include "tools/token_amounts.h"
 
 namespace gradus::tools {
 
@@ -42,18 +44,9 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   command.add_flag("--padded", options.padded,
                    "Compute padding too, for other dropout masks: on a CUDA device every step is then one graph");
   add_eager(command, options.eager);
-  add_integer(command, "--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up");
-  command
-      .add_option("--warmup_share", options.warmup_share,
-                  "Warm-up as a share of the tokens in which the rate falls, instead")
-      ->capture_default_str();
-  add_integer(command, "--falling_epochs", options.falling_epochs,
-              "Epochs in which the rate falls, as the assignment counts them: documents of the corpus times "
-              "block_size; 0 for all of the run");
-  add_integer(command, "--final_tokens", options.final_tokens, "Tokens at which the rate has fallen, instead");
-  command.add_flag("--hold_rate", options.hold_rate, "Stay at the floor after the fall (the assignment climbs again)");
+  add_schedule_options(command, options);
   command.add_option("--decay", options.decay, "Decay rule: assignment (all but biases) or standard (linear weights)")->capture_default_str();
-  command.add_flag("--shuffle", options.shuffle, "Shuffle in every epoch (the assignment does not)");
+  command.add_flag("--shuffle,!--no_shuffle", options.shuffle, "Shuffle in every epoch (the assignment does not)");
   add_integer(command, "--block_size", options.block_size, "Longest sequence");
   add_integer(command, "--layers", options.layers, "Blocks");
   add_integer(command, "--heads", options.heads, "Attention heads");
@@ -66,9 +59,30 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
 }
 
 void show_usual_recipe(CLI::App& command) {
-  for (const auto& [option, value] : recipe_values(usual_recipe, command.get_name(), false)) {
-    command.get_option("--" + option)->default_str(value);
+  const std::string phase = command.get_name();
+  std::map<std::string, std::string> defaults;
+  for (const std::string& each : {std::string("pretrain"), std::string("finetune"), phase}) {
+    for (const auto& [option, value] : recipe_values(usual_recipe, each, false)) {
+      if (each == phase || option.ends_with("_lr")) defaults[option] = value;
+    }
   }
+  for (const auto& [option, value] : recipe_values(usual_recipe, phase, true)) {
+    if (!defaults.contains(option)) defaults[option] = "the model's";
+    if (defaults[option] != value) defaults[option] += ", from scratch " + value;
+  }
+  for (const auto& [option, value] : defaults) command.get_option("--" + option)->default_str(value);
+}
+
+void add_schedule_options(CLI::App& command, TrainingRunOptions& options) {
+  command.add_option("--warmup_tokens", options.warmup_tokens, "Tokens of linear warm-up, or a share of the fall: 1%")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--final_tokens", options.final_tokens,
+          "Tokens at which the cosine has fallen; or epochs, padding included: \"200 epochs\"; or all of the run")
+      ->capture_default_str();
+  command.add_flag("--hold_rate,!--no_hold_rate", options.hold_rate,
+                   "Stay at the floor after the fall (the assignment climbs again)");
 }
 
 void add_run_options(CLI::App& command, TrainingRunOptions& options) {
@@ -115,10 +129,6 @@ void check_training_options(const TrainingRunOptions& options) {
   if (options.max_steps < 0) fail<UsageError>("--max_steps must not be negative, not {}", options.max_steps);
   if (options.micro_batches < 1) fail<UsageError>("--micro_batches must be at least 1, not {}", options.micro_batches);
   if (options.batch_size < 1) fail<UsageError>("--batch_size must be at least 1, not {}", options.batch_size);
-  if (options.warmup_tokens < 0 || options.final_tokens < 0 || options.falling_epochs < 0)
-    fail<UsageError>("--warmup_tokens, --final_tokens and --falling_epochs must not be negative");
-  if (!(options.warmup_share >= 0 && options.warmup_share < 1))
-    fail<UsageError>("--warmup_share must be at least 0 and below 1, not {}", options.warmup_share);
   if (options.checkpoint_every < 0) fail<UsageError>("--checkpoint_every must not be negative, not {}", options.checkpoint_every);
   if (!(options.checkpoint_seconds > 0)) fail<UsageError>("--checkpoint_seconds must be positive, not {}", options.checkpoint_seconds);
   if (options.resume && options.force) fail<UsageError>("--resume and --force contradict each other");
@@ -129,7 +139,10 @@ void check_training_options(const TrainingRunOptions& options) {
   io::require_writable(options.writing_params_path);
   if (!options.metrics.empty()) io::require_writable(options.metrics);
   io::require_writable(checkpoint_path(options));
+  const bool is_built_in = std::ranges::find(built_in_recipes(), options.recipe) != built_in_recipes().end();
   require_distinct({{options.corpus_argument, options.corpus},
+                    {"--recipe", is_built_in ? "" : options.recipe},
+                    {"--config", options.common.config},
                     {"--finetune_corpus_path", options.finetune_corpus_path},
                     {"--reading_params_path", options.reading_params_path}},
                    {{"--writing_params_path", options.writing_params_path},
@@ -169,16 +182,28 @@ namespace {
 
 optim::TokenSchedule schedule_of(const TrainingRunOptions& options, const TrainingPhase& phase,
                                  const data::BatchSource& source) {
-  const std::int64_t of_recipe = options.falling_epochs > 0 ? options.falling_epochs * phase.epoch_tokens
-                                                            : options.max_epochs * source.counted_tokens_per_epoch();
-  const std::int64_t final_tokens = options.final_tokens > 0 ? options.final_tokens : of_recipe;
-  const std::int64_t warmup_tokens = options.warmup_share > 0
-                                         ? std::llround(options.warmup_share * static_cast<double>(final_tokens))
-                                         : options.warmup_tokens;
-  return {.peak = phase.learning_rate,
-          .warmup_tokens = warmup_tokens,
-          .final_tokens = final_tokens,
-          .hold_at_end = options.hold_rate};
+  using Unit = TokenAmount::Unit;
+  const TokenAmount final = parse_token_amount("--final_tokens", options.final_tokens),
+                    warmup = parse_token_amount("--warmup_tokens", options.warmup_tokens);
+  if (final.unit == Unit::percent)
+    fail<UsageError>("--final_tokens {}: expected a number of tokens, epochs or all", options.final_tokens);
+  if (warmup.unit == Unit::epochs || warmup.unit == Unit::all)
+    fail<UsageError>("--warmup_tokens {}: expected a number of tokens or a share", options.warmup_tokens);
+  const std::int64_t epoch = source.counted_tokens_per_epoch();
+  const auto tokens = [](double number, std::int64_t each) { return std::llround(number * static_cast<double>(each)); };
+  optim::TokenSchedule schedule{.peak = phase.learning_rate, .hold_at_end = options.hold_rate};
+  schedule.final_tokens = final.unit == Unit::tokens ? tokens(final.number, 1)
+                          : final.unit == Unit::epochs
+                              ? tokens(final.number, phase.epoch_tokens > 0 ? phase.epoch_tokens : epoch)
+                              : options.max_epochs * epoch;
+  schedule.warmup_tokens =
+      warmup.unit == Unit::percent ? tokens(warmup.number / 100, schedule.final_tokens) : tokens(warmup.number, 1);
+  if (schedule.warmup_tokens >= schedule.final_tokens) {
+    fail<UsageError>(
+        "--warmup_tokens {}: the warm-up of {} tokens does not end before the fall does, after {} (--final_tokens {})",
+        options.warmup_tokens, schedule.warmup_tokens, schedule.final_tokens, options.final_tokens);
+  }
+  return schedule;
 }
 
 /// All that decides the result, under the names that the user knows.
@@ -198,16 +223,16 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const TrainingPhas
       {phase.rate_flag.empty() ? "--" + phase.function + "_lr" : phase.rate_flag, phase.learning_rate},
       {"--hold_rate", options.hold_rate},
       {"--decay", options.decay},
-      {"--shuffle", options.shuffle},
       {"--block_size", model.block_size},
       {"--layers", model.layers},
       {"--heads", model.heads},
       {"--width", model.width},
       {"--dropout", model.dropout.residual}};
-  if (options.warmup_share > 0) settings["--warmup_share"] = options.warmup_share;
+  // A share of all the run follows from its epochs.
+  if (options.final_tokens != "all") settings["--final_tokens"] = schedule.final_tokens;
+  if (options.warmup_tokens.ends_with("%")) settings["--warmup_tokens"] = options.warmup_tokens;
   else settings["--warmup_tokens"] = schedule.warmup_tokens;
-  const bool falls_over_all = options.final_tokens == 0 && options.falling_epochs == 0;
-  if (!falls_over_all) settings["--final_tokens"] = schedule.final_tokens;
+  if (phase.function != "pretrain-text") settings["--shuffle"] = options.shuffle;
   if (options.full_length) settings["--full_length"] = true;
   if (options.padded) settings["--padded"] = true;
   if (options.names != 0) settings["--names"] = options.names;
@@ -238,7 +263,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
   trainer.max_epochs = options.max_epochs;
   trainer.max_steps = options.max_steps;
   trainer.micro_batches = options.micro_batches;
-  trainer.graph = !options.eager;
+  trainer.graph = !options.eager && (options.padded || phase.rows_of_one_length);
   trainer.schedule = schedule_of(options, phase, source);
   trainer.checkpoint_path = checkpoint_path(options);
   trainer.checkpoint_every = options.checkpoint_every;
@@ -267,6 +292,8 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
     }
     std::cerr << "nothing to resume, " << checkpoint << " is not there: starting at the first step\n";
   }
+  if (!options.recipe.empty() && trainer.progress != train::ProgressMode::off)
+    std::cerr << "recipe: " << options.recipe << phase.note << "\n";
   std::cout << "number of parameters: " << model.parameter_count() << std::endl;
   model.set_recompute(options.recompute);
 

@@ -17,11 +17,11 @@ struct TrainingRunOptions {
   std::string tb_expt_name = "run", finetune_corpus_path;
   std::string corpus_argument = "CORPUS";  ///< what the command calls `corpus`
   std::int64_t max_steps = 0;
+  std::string warmup_tokens = "0", final_tokens = "all";  ///< see parse_token_amount
   std::string recipe, edition;  ///< have been put into the other options before these are parsed
-  std::int64_t max_epochs = 0, batch_size = 0, warmup_tokens = 0, falling_epochs = 0, final_tokens = 0,
-               checkpoint_every = 0, bottleneck_dim = 0, micro_batches = 1;
+  std::int64_t max_epochs = 0, batch_size = 0, checkpoint_every = 0, bottleneck_dim = 0, micro_batches = 1;
   std::int64_t block_size = 128, layers = 4, heads = 8, width = 256;
-  double pretrain_lr = 6e-3, finetune_lr = 6e-4, warmup_share = 0, dropout = 0.1, checkpoint_seconds = 600;
+  double pretrain_lr = 6e-3, finetune_lr = 6e-4, dropout = 0.1, checkpoint_seconds = 600;
   // Of pretrain alone:
   double names = 0, names_after_share = 0.5;
   std::string names_after;
@@ -34,6 +34,9 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options);
 
 /// Shows the usual recipe's values as defaults in the help, once all options are there.
 void show_usual_recipe(CLI::App& command);
+
+/// Of these, the learning rate's course: --warmup_tokens, --final_tokens and --hold_rate.
+void add_schedule_options(CLI::App& command, TrainingRunOptions& options);
 
 /// Of these, what has nothing to do with the task: the run's end, metrics and checkpoints, and the common options.
 void add_run_options(CLI::App& command, TrainingRunOptions& options);
@@ -49,7 +52,10 @@ struct TrainingPhase {
   std::string function;  ///< the command: "pretrain", "finetune" or "pretrain-text"
   double learning_rate = 0;
   std::string rate_flag = "";     ///< the option that sets learning_rate, where it is not --FUNCTION_lr
-  std::int64_t epoch_tokens = 0;  ///< as --falling_epochs counts them; 0 where it is no option
+  /// What "epochs" of --final_tokens are, as the assignment counts them; 0 for those of the training data.
+  std::int64_t epoch_tokens = 0;
+  std::string note = "";            ///< beside the recipe's name, where the run begins
+  bool rows_of_one_length = false;  ///< the source's batches have no padding to leave out
 };
 
 /// Trains with the assignment's loss (mean over targets that are not pad), saves the model, and removes the checkpoint.

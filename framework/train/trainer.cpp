@@ -64,22 +64,23 @@ std::string first_non_finite(const nn::Module& model, const LossFunction& loss, 
   return "";
 }
 
-/// The learning rate's curve, and a warning where it climbs again.
-void describe(const optim::TokenSchedule& schedule, std::int64_t epoch_tokens, std::int64_t epochs,
+/// The learning rate's curve over the run's steps, and a warning where it climbs again.
+void describe(const optim::TokenSchedule& schedule, std::int64_t epoch_tokens, std::int64_t batches, std::int64_t steps,
               Progress& progress) {
-  const std::int64_t tokens = epoch_tokens * epochs;
-  constexpr int parts = 60, points = 10;
-  progress.message(fmt::format("learning rate: {}", schedule.drawing(tokens, parts)));
-  std::string rates = fmt::format("  {:.3e} at first", schedule.peak);
-  for (int point = 1; point <= points; ++point) {
-    const std::int64_t at = tokens * point / points;
-    rates += fmt::format(", {:.3e} after {:.3g}", schedule.rate(at), double(at) / double(epoch_tokens));
+  const double step_tokens = double(epoch_tokens) / double(batches);
+  const auto rate_after = [&](std::int64_t step) { return schedule.rate(std::llround(double(step) * step_tokens)); };
+  progress.message(fmt::format("learning rate: {}", schedule.drawing(std::llround(double(steps) * step_tokens), 60)));
+  std::string rates = fmt::format("  {:.2e} in step 1", schedule.peak);
+  for (int tenth = 1; tenth <= 10; ++tenth) {
+    const std::int64_t step = steps * tenth / 10;
+    if (step > 1 && step > steps * (tenth - 1) / 10)
+      rates += fmt::format("{} {:.2e} in {}", tenth == 6 ? ",\n " : ",", rate_after(step - 1), step);
   }
-  progress.message(rates + " epochs");
-  if (const auto from = schedule.climbs_again(tokens)) {
+  progress.message(rates);
+  if (const auto from = schedule.climbs_again(std::llround(double(steps) * step_tokens))) {
     progress.message(
-        fmt::format("warning: the rate climbs again after {:.0f} epochs; --hold_rate keeps it at its floor",
-                    double(*from) / double(epoch_tokens)));
+        fmt::format("warning: the rate climbs again after step {:.0f}, epoch {:.1f}; --hold_rate keeps it at its floor",
+                    double(*from) / step_tokens, double(*from) / double(epoch_tokens)));
   }
 }
 
@@ -98,7 +99,8 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     position = load_checkpoint(options.checkpoint_path, model, optimizer, generator, options.settings);
     if (position.batch >= batches) fail<DataError>("{}: its position is outside the training data", options.checkpoint_path);
     if (position.step > total_steps)
-      fail<UsageError>("{}: {} steps are done, and the run is to have {}", options.checkpoint_path, position.step, total_steps);
+      fail<UsageError>("{}: {} steps are done, more than the run is to have (max_steps {})", options.checkpoint_path,
+                       position.step, total_steps);
     progress.message(fmt::format("resumed from {}: {} of {} steps done", options.checkpoint_path, position.step, total_steps));
   }
   MetricsFile metrics(options.metrics_path, position.step);
@@ -107,7 +109,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   progress.message(fmt::format("{} steps ({}{} epochs of {} batches), {} parameters, {}; {}", total_steps,
                                ends_early ? "of " : "", options.max_epochs, batches, model.parameter_count(), runs_on,
                                optimizer.describe()));
-  describe(options.schedule, source.counted_tokens_per_epoch(), options.max_epochs, progress);
+  describe(options.schedule, source.counted_tokens_per_epoch(), batches, total_steps, progress);
   if (!options.checkpoint_path.empty()) {
     progress.message(fmt::format("checkpoints go to {}: {}on Ctrl-C and every {:.0f} seconds", options.checkpoint_path,
                                  options.checkpoint_every > 0 ? fmt::format("every {} steps, ", options.checkpoint_every) : "", options.checkpoint_seconds));

@@ -21,8 +21,10 @@ Tensor places_of(const Lengths& lengths, const Shape& shape, Device device) {
   return on_device(from_values(shape, places), device);
 }
 
-Tensor split_heads(const Tensor& x, std::int64_t heads) {
-  return permute(reshape(x, {x.size(0), x.size(1), heads, x.size(2) / heads}), {0, 2, 1, 3});
+Tensor split_heads(const Tensor& x, std::int64_t heads, const Angles& angles) {
+  Tensor apart = reshape(x, {x.size(0), x.size(1), heads, x.size(2) / heads});
+  if (angles.cosines.defined()) apart = rotary_embedding(apart, angles.cosines, angles.sines);
+  return permute(apart, {0, 2, 1, 3});
 }
 
 Tensor merge_heads(const Tensor& x) {
@@ -60,12 +62,9 @@ Tensor CausalSelfAttention::forward(const Tensor& x, const LayerContext& context
     options.seed = static_cast<std::int64_t>(generator_->seed());
     options.stream = static_cast<std::int64_t>(generator_->take_stream());
   }
-  const Shape in_heads = {x.size(0), length, sizes_.heads, sizes_.width / sizes_.heads};
-  const auto of_positions = [&](const nn::Linear& projection) {
-    return permute(placed(reshape(run(projection, x), in_heads), context), {0, 2, 1, 3});
-  };
-  const Tensor queries = of_positions(query_);
-  Tensor keys = of_positions(key_), values = split_heads(run(value_, x), sizes_.heads);
+  const Tensor queries = split_heads(run(query_, x), sizes_.heads, context.angles);
+  Tensor keys = split_heads(run(key_, x), sizes_.heads, context.angles),
+         values = split_heads(run(value_, x), sizes_.heads);
   if (LayerCache* cache = context.cache) {
     if (cache->seen > 0 && length != 1)
       fail("attention: after {} positions a cache takes one at a time, not {}", cache->seen, length);

@@ -48,8 +48,8 @@ struct AttentionSizes {
 /// A constant of the model where it is used: on `device`, and kept there, but for a copy that a step records.
 Tensor constant_on(Tensor& constant, Device device);
 
-/// (B,T,C) -> (B,H,T,C/H), and back.
-Tensor split_heads(const Tensor& x, std::int64_t heads);
+/// (B,T,C) -> (B,H,T,C/H), turned by the angles of the positions where there are any, and back.
+Tensor split_heads(const Tensor& x, std::int64_t heads, const Angles& angles = {});
 Tensor merge_heads(const Tensor& x);
 
 /// Puts `fresh` (B,H,T,D) behind the first `seen` positions of `cached`, made with `room`; returns all of them.
@@ -61,15 +61,11 @@ class Attention : public nn::Module {
   virtual Tensor forward(const Tensor& x, const LayerContext& context) const = 0;
 };
 
-/// Multi-head self-attention.
+/// Multi-head self-attention; queries and keys are turned by the context's angles.
 class CausalSelfAttention : public Attention {
  public:
   CausalSelfAttention(const AttentionSizes& sizes, nn::Initializer& initializer, Generator& generator);
   Tensor forward(const Tensor& x, const LayerContext& context = {}) const override;
-
- protected:
-  /// Queries or keys (B,T,H,D), as they meet one another: with what they should know of their positions.
-  virtual Tensor placed(const Tensor& heads, const LayerContext&) const { return heads; }
 
  private:
   nn::Linear key_, query_, value_, projection_;

@@ -100,6 +100,7 @@ void to_json(nlohmann::json& json, const GptConfig& config) {
           {"residual_dropout", config.dropout.residual},
           {"attention_dropout", config.dropout.attention}};
   if (config.is_perceiver()) json["latents"] = config.latents;
+  if (config.variant == Variant::perceiver_ar) json["anchored"] = true;
 }
 
 void from_json(const nlohmann::json& json, GptConfig& config) {
@@ -116,6 +117,8 @@ void from_json(const nlohmann::json& json, GptConfig& config) {
   read("width", config.width);
   config.latents = 0;
   if (json.contains("latents")) read("latents", config.latents);
+  if (config.variant == Variant::perceiver_ar && !json.value("anchored", false))
+    fail<UsageError>("the perceiver-ar of an earlier version, whose latents did not begin as the input");
   json.at("embedding_dropout").get_to(config.dropout.embedding);
   json.at("residual_dropout").get_to(config.dropout.residual);
   json.at("attention_dropout").get_to(config.dropout.attention);
@@ -156,14 +159,9 @@ std::unique_ptr<Layer> Gpt::make_layer(std::int64_t number) {
   if (config_.is_perceiver() && number == config_.layers - 1)
     return std::make_unique<UpProjection>(sizes, stride_of(config_), dropout, initializer_, generator_);
   std::unique_ptr<Attention> attention;
-  switch (config_.variant) {
-    case Variant::rope:
-    case Variant::perceiver_ar: attention = std::make_unique<RotaryAttention>(sizes, initializer_, generator_); break;
-    case Variant::synthesizer:
-      attention = std::make_unique<SynthesizerAttention>(sizes, longest(), initializer_, generator_);
-      break;
-    default: attention = std::make_unique<CausalSelfAttention>(sizes, initializer_, generator_);
-  }
+  if (config_.variant == Variant::synthesizer)
+    attention = std::make_unique<SynthesizerAttention>(sizes, longest(), initializer_, generator_);
+  else attention = std::make_unique<CausalSelfAttention>(sizes, initializer_, generator_);
   return std::make_unique<Block>(config_.width, std::move(attention), dropout, initializer_, generator_);
 }
 

@@ -95,7 +95,7 @@ class Gpt : public nn::Module {
   mutable Generator generator_;
   nn::Initializer initializer_;
   Tensor position_;                            ///< undefined for rope
-  std::unique_ptr<const RotaryTable> angles_;  ///< of rope
+  std::unique_ptr<const RotaryTable> angles_;  ///< where queries and keys are turned
   nn::Embedding token_;
   nn::Dropout dropout_;
   std::vector<std::unique_ptr<Layer>> layers_;

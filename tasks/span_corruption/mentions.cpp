@@ -10,6 +10,7 @@ namespace {
 constexpr std::int64_t most_words_before = 4, most_words_behind = 2;
 
 bool is_capital(char32_t c) { return (c >= U'A' && c <= U'Z') || (c >= 0xC0 && c <= 0xDE && c != 0xD7); }
+bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 bool is_of_word(char32_t c) {
   return (c >= U'a' && c <= U'z') || is_capital(c) || c >= 0xC0 || c == U'\'' || c == U'-';
 }
@@ -48,12 +49,13 @@ Mentions find_mentions(std::u32string_view document, std::u32string_view keyword
   const auto size = static_cast<std::int64_t>(document.size());
   bool behind_name = false;  // the last word was part of one
   for (std::int64_t i = mentions.title + 2; i < size;) {
-    if (!is_of_word(document[i])) {
-      ++i;
+    std::int64_t end = i;
+    while (end < size && (is_of_word(document[end]) || is_digit(document[end]))) ++end;
+    if (end == i || std::any_of(document.begin() + i, document.begin() + end, is_digit)) {
+      behind_name = behind_name && end == i;
+      i = std::max(end, i + 1);
       continue;
     }
-    std::int64_t end = i;
-    while (end < size && is_of_word(document[end])) ++end;
     const std::u32string_view word = document.substr(i, end - i);
     const bool is_keyword_here = is_keyword(word, keyword);
     if (is_keyword_here && keyword_end < 0) keyword_end = end;

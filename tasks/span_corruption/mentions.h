@@ -21,7 +21,7 @@ struct CharacterRange {
 /// Of a document "Title. Text".
 struct Mentions {
   std::int64_t title = 0;             ///< characters of the title, without ". "
-  std::vector<CharacterRange> words;  ///< of the text
+  std::vector<CharacterRange> words;  ///< of the text, without those with a digit
   /// Capitalised words of the text, neighbours together, that are no months and not in the title.
   std::vector<CharacterRange> names;
   std::int64_t preferred = -1;  ///< the first name behind the keyword; -1 for none

@@ -50,7 +50,6 @@ void CorruptionRules::validate() const {
   if (!(names >= 0 && names <= 1)) fail<UsageError>("--names must be between 0 and 1, not {}", names);
   if (!(preferred >= 0 && preferred <= 1))
     fail<UsageError>("--names_after_share must be between 0 and 1, not {}", preferred);
-  if (names == 0 && !keyword.empty()) fail<UsageError>("--names_after goes with --names");
   if (longest_truncation + 2 > length + 1) {
     fail<UsageError>("documents of up to {} characters and two marks do not fit examples of {}", longest_truncation,
                      length);
@@ -115,6 +114,15 @@ data::Example SpanCorruption::example(std::int64_t epoch, std::int64_t document)
     }
   }
   return corrupt(corpus_->documents[document], rules_, seed_, stream);
+}
+
+std::string SpanCorruption::names_summary() const {
+  const auto with_names = std::ranges::count_if(mentions_, [](const Mentions& m) { return !m.names.empty(); });
+  const auto with_preferred = std::ranges::count_if(mentions_, [](const Mentions& m) { return m.preferred >= 0; });
+  std::string summary = fmt::format("names: in {} of {} documents", with_names, mentions_.size());
+  if (!rules_.keyword.empty())
+    summary += fmt::format(", in {} one behind '{}'", with_preferred, data::encode_utf8(rules_.keyword));
+  return summary + (with_names == 0 ? ": nothing but span corruption is left" : "");
 }
 
 data::Batch SpanCorruption::batch(std::int64_t epoch, std::int64_t index) const {

@@ -54,6 +54,8 @@ class SpanCorruption : public data::BatchSource {
   data::Batch batch(std::int64_t epoch, std::int64_t index) const override;
   std::string fingerprint() const override { return corpus_->fingerprint; }
   data::Example example(std::int64_t epoch, std::int64_t document) const;
+  /// `names: in 2922 of 2938 documents, in 2541 one behind 'born'`; of rules that ask for names.
+  std::string names_summary() const;
 
  private:
   const Corpus* corpus_;

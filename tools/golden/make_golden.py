@@ -360,7 +360,8 @@ def make_variants(path):
         for name, p in model.named_parameters():
             tensors[f"{variant}.weight.{name}"] = p.detach().contiguous()
             tensors[f"{variant}.gradient.{name}"] = p.grad.contiguous()
-        configs[variant] = {**CONFIG, "variant": variant, "layers": 3, "width": 8, "latents": latents}
+        configs[variant] = {**CONFIG, "variant": variant, "layers": 3, "width": 8, "latents": latents,
+                            "anchored": variant == "perceiver-ar"}
     save_file(tensors, path, metadata=about(configs=configs))
 
 

@@ -74,7 +74,7 @@ def stages(job, training, files):
 
     def trained(name, writing):
         return ["--writing_params_path", writing, "--metrics", training.path(f"{name}.jsonl"), "--checkpoint_seconds", "60",
-                "--edition", "2023", "--resume", "--json", training.path(f"{name}.json"), *common]
+                "--edition", "2023", "--seed", "0", "--resume", "--json", training.path(f"{name}.json"), *common]
 
     yield "pretrain", ["pretrain", "vanilla", corpus, "--padded", *trained("pretrain", pretrained)]
     yield "finetune", ["finetune", "vanilla", corpus, "--reading_params_path", pretrained, "--finetune_corpus_path", questions, "--padded",

@@ -1,0 +1,61 @@
+#include "tools/settings.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "framework/base/error.h"
+#include "framework/io/files.h"
+
+namespace gradus::tools {
+namespace {
+
+std::string underscored(std::string name) {
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+
+}  // namespace
+
+nlohmann::ordered_json parse_json(const std::string& text, const std::string& path) {
+  try {
+    return nlohmann::ordered_json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    fail<DataError>("{}: not valid JSON: {}", path, error.what());
+  }
+}
+
+Settings settings_of(const nlohmann::ordered_json& object, const std::string& path) {
+  Settings settings;
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_structured() || value.is_null())
+      fail<DataError>("{}: the value of '{}' must be a number, a string or a boolean", path, key);
+    settings.emplace_back(underscored(key), value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return settings;
+}
+
+Settings read_config(const std::string& path) {
+  const std::string text = io::read_file(path);
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first != std::string::npos && text[first] == '{') {
+    return settings_of(parse_json(text, path), path);
+  }
+  Settings settings;
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    line = line.substr(0, line.find('#'));
+    const auto trim = [](std::string part) {
+      part.erase(0, part.find_first_not_of(" \t\r\""));
+      part.erase(part.find_last_not_of(" \t\r\"") + 1);
+      return part;
+    };
+    if (trim(line).empty()) continue;
+    const auto equals = line.find('=');
+    if (equals == std::string::npos) fail<DataError>("{}: line {}: expected key = value", path, number);
+    settings.emplace_back(underscored(trim(line.substr(0, equals))), trim(line.substr(equals + 1)));
+  }
+  return settings;
+}
+
+}  // namespace gradus::tools
