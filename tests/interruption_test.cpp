@@ -103,6 +103,19 @@ TEST_CASE("Ctrl-C saves, and the resumed run ends with the same bytes") {
   interrupt_and_resume(finetune, "finetuned", SIGINT);
 }
 
+TEST_CASE("so do runs of the usual recipe, and rows padded to different lengths") {
+  const std::string sizes = " --layers 2 --heads 2 --width 32 --block_size 96 --batch_size 4 --seed 3 ";
+  const std::string named = "pretrain rope corpus.txt --max_epochs 8" + sizes,
+                    padded = "pretrain perceiver corpus.txt --edition 2023 --bottleneck_dim 16 --max_epochs 4" + sizes;
+  for (const std::string& command : {named, padded}) {
+    remove_all_of("undisturbed");
+    REQUIRE(
+        run_program(world(), words(command + "--writing_params_path undisturbed --metrics undisturbed.jsonl")).status ==
+        0);
+    interrupt_and_resume(command, "undisturbed", SIGINT);
+  }
+}
+
 TEST_CASE("SIGTERM does the same with status 143") { interrupt_and_resume(pretrain, "pretrained", SIGTERM); }
 
 TEST_CASE("so does a closed terminal, with status 129, unless nohup was asked for") {
