@@ -205,6 +205,13 @@ TEST_CASE("what a checkpoint does not allow is refused by name") {
   CHECK(names(refusal("--resume --batch_size 5"), "cannot resume with another --batch_size: it was "));
   CHECK(names(refusal("--resume --pretrain_lr 1e-3"),
               "cannot resume with another --pretrain_lr: it was 0.006, now it is 0.001"));
+  {
+    std::string other = line + "--resume";
+    other.replace(other.find("vanilla"), 7, "rope");
+    const Outcome outcome = run_program(world(), words(other));
+    CHECK(outcome.status == 2);
+    CHECK(names(outcome.err, "cannot resume with another VARIANT: it was \"vanilla\", now it is \"rope\""));
+  }
   CHECK(names(refusal("--resume --width 16"), "cannot resume with another --width: it was 32, now it is 16"));
   CHECK(names(refusal("--resume --max_epochs 9"), "cannot resume with another --max_epochs"));
   CHECK(names(refusal("--resume --shuffle"), "cannot resume with another --shuffle"));

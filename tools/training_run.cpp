@@ -240,7 +240,7 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const TrainingPhas
     settings["--names_after"] = options.names_after;
     settings["--names_after_share"] = options.names_after_share;
   }
-  if (model.variant != models::Variant::vanilla) settings["VARIANT"] = options.variant;
+  if (phase.function != "pretrain-text") settings["VARIANT"] = options.variant;
   if (model.is_perceiver()) settings["--bottleneck_dim"] = model.latents;
   return settings;
 }
