@@ -15,27 +15,13 @@
 #include "tests/messages.h"
 #include "tests/random_model.h"
 #include "tests/temporary_folder.h"
+#include "tests/text.h"
 
 using namespace gradus;
 using data::Vocabulary;
 using Ids = std::vector<std::int64_t>;
 
 namespace {
-
-struct Files : TemporaryFolder {
-  std::string write(const std::string& name, const std::string& text) const {
-    io::write_file_atomically(*this / name, text);
-    return *this / name;
-  }
-};
-
-std::string text_of(const Vocabulary& vocabulary, const Ids& ids) { return data::encode_utf8(vocabulary.decode(ids)); }
-
-std::string repeated(const std::string& text, int count) {
-  std::string all;
-  for (int i = 0; i < count; ++i) all += text;
-  return all;
-}
 
 /// A model whose next character is a function of the last one alone: `next` maps each id to its successor.
 std::unique_ptr<models::Gpt> chain_model(const Vocabulary& vocabulary, const std::map<std::int64_t, std::int64_t>& next, std::int64_t block_size = 48) {
@@ -88,7 +74,7 @@ TEST_CASE("a name example predicts the first mark, the place and the closing mar
 }
 
 TEST_CASE("question files") {
-  const Files files;
+  const TemporaryFolder files;
   const std::string path = files.write("q.tsv", "Where was Cornélie born?\tParis\r\nWho?\t Oslo \n");
   const std::vector<tasks::Question> reduced = tasks::load_questions(path, true, true), raw = tasks::load_questions(path, false, true);
   REQUIRE(reduced.size() == 2);
@@ -112,7 +98,7 @@ TEST_CASE("question files") {
 }
 
 TEST_CASE("names come in file order with a short last batch") {
-  const Files files;
+  const TemporaryFolder files;
   const std::string path = files.write("q.tsv", "Who is A?\tRome\nWho is B?\tOslo\nWho is C?\tBern\n");
   const Vocabulary vocabulary = Vocabulary::from_text(U"Who is A?B?C?RomeOsloBern", "test");
   const tasks::Names source(path, vocabulary, 31, 2, 0);
@@ -185,7 +171,7 @@ TEST_CASE("the answer stands between the marks, or is all 32 characters") {
 }
 
 TEST_CASE("predictions are one a line even where the model says a newline") {
-  const Files files;
+  const TemporaryFolder files;
   tasks::write_predictions(files / "out", {U"Rome", U"", U"a\nb□", U"São"});
   CHECK(io::read_file(files / "out") == "Rome\n\na\u2424b□\nSão\n");
 }
@@ -243,7 +229,7 @@ TEST_CASE("an answer is looked for in the lines that begin with the person's nam
 }
 
 TEST_CASE("London for every question, and the table of people") {
-  const Files files;
+  const TemporaryFolder files;
   const std::vector<tasks::Question> questions = {
       {U"Where was A born?", U"London", 1}, {U"Where was B born?", U"Oslo", 2}, {U"Where was Noé born?", U"", 4}};
   CHECK(tasks::london_baseline(questions).correct == 1);

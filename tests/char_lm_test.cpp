@@ -31,11 +31,6 @@ Ids order_of(std::int64_t size, std::uint64_t seed, std::uint64_t stream) {
   return order;
 }
 
-std::string write(const TemporaryFolder& folder, const std::string& text) {
-  io::write_file_atomically(folder / "text", text);
-  return folder / "text";
-}
-
 }  // namespace
 
 TEST_CASE("a permutation takes every item once, whatever the size") {
@@ -68,7 +63,7 @@ TEST_CASE("the orders of a few items come about equally often") {
 
 TEST_CASE("an epoch of a text has the characters behind every place once, each with the one after it") {
   const TemporaryFolder folder;
-  const tasks::CharacterText source(write(folder, "to bé or not to be\n"), 5, 4, 7);
+  const tasks::CharacterText source(folder.write("text", "to bé or not to be\n"), 5, 4, 7);
   CHECK(source.summary() == "data has 19 characters, 9 unique.");
   CHECK(data::encode_utf8(source.vocabulary().characters()) == "□⁇\n benorté");
   CHECK(source.examples() == 14);
@@ -110,7 +105,7 @@ TEST_CASE("batches of a text are functions of seed, epoch and index alone") {
   const TemporaryFolder folder;
   std::string text;
   for (int i = 0; i < 300; ++i) text += std::to_string(i) + " ";
-  const std::string path = write(folder, text);
+  const std::string path = folder.write("text", text);
   const auto inputs = [&](const tasks::CharacterText& source, std::int64_t epoch, std::int64_t index) {
     return source.batch(epoch, index).inputs.to_vector<std::int64_t>();
   };
@@ -129,7 +124,7 @@ TEST_CASE("batches of a text are functions of seed, epoch and index alone") {
 TEST_CASE("texts that cannot be trained on are refused with the reason") {
   const TemporaryFolder folder;
   const auto refusal = [&](const std::string& text) {
-    const std::string path = write(folder, text);
+    const std::string path = folder.write("text", text);
     const std::string message = message_of<DataError>([&] { tasks::CharacterText(path, 5, 4, 1); });
     return message.starts_with(path) ? message.substr(path.size()) : message;
   };
@@ -138,7 +133,7 @@ TEST_CASE("texts that cannot be trained on are refused with the reason") {
   CHECK(refusal("long enough\nb\xff") == ": line 2: invalid UTF-8 at byte 13");
   CHECK(refusal("long enough\n\n□") == ": line 3: the text holds the reserved character '□' (U+25A1)");
   CHECK(refusal("long enough ⁇") == ": line 1: the text holds the reserved character '⁇' (U+2047)");
-  CHECK(tasks::CharacterText(write(folder, "abcdéf"), 5, 4, 1).examples() == 1);
+  CHECK(tasks::CharacterText(folder.write("text", "abcdéf"), 5, 4, 1).examples() == 1);
   CHECK(message_of<UsageError>([&] { tasks::CharacterText(folder / "text", 0, 4, 1); }) ==
         "block_size must be at least 1, not 0");
   CHECK(message_of<UsageError>([&] { tasks::CharacterText(folder / "text", 5, 0, 1); }) ==

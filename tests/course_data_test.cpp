@@ -12,6 +12,7 @@
 #include "tasks/char_lm/character_text.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tests/program.h"
+#include "tests/text.h"
 
 using namespace gradus;
 using data::Vocabulary;
@@ -35,12 +36,6 @@ const auto needs_shakespeare = doctest::skip(course.empty() || !std::filesystem:
 
 std::int64_t counted(const data::Example& example) {
   return static_cast<std::int64_t>(example.target.size()) - std::count(example.target.begin(), example.target.end(), Vocabulary::pad);
-}
-
-std::string repeated(const std::string& text, int count) {
-  std::string all;
-  for (int i = 0; i < count; ++i) all += text;
-  return all;
 }
 
 std::vector<std::string> lines_of(const std::string& text) {

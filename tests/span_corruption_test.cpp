@@ -1,4 +1,6 @@
 // Corpora, span corruption, and examples that ask for a name.
+#include "tasks/span_corruption/span_corruption.h"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,30 +11,15 @@
 #include "framework/base/error.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
-#include "tasks/span_corruption/span_corruption.h"
 #include "tests/messages.h"
 #include "tests/temporary_folder.h"
+#include "tests/text.h"
 
 using namespace gradus;
 using data::Vocabulary;
 using Ids = std::vector<std::int64_t>;
 
 namespace {
-
-struct Files : TemporaryFolder {
-  std::string write(const std::string& name, const std::string& text) const {
-    io::write_file_atomically(*this / name, text);
-    return *this / name;
-  }
-};
-
-std::string text_of(const Vocabulary& vocabulary, const Ids& ids) { return data::encode_utf8(vocabulary.decode(ids)); }
-
-std::string repeated(const std::string& text, int count) {
-  std::string all;
-  for (int i = 0; i < count; ++i) all += text;
-  return all;
-}
 
 /// A corrupted document taken apart again.
 struct Taken {
@@ -67,7 +54,7 @@ Ids counting_document(std::int64_t size) {
 }  // namespace
 
 TEST_CASE("a corpus is split at newlines, the empty end included") {
-  const Files files;
+  const TemporaryFolder files;
   const tasks::Corpus corpus = tasks::load_corpus(files.write("corpus", "bé a\n\nab\n"));
   CHECK(corpus.summary() == "data has 9 characters, 7 unique.");
   CHECK(data::encode_utf8(corpus.vocabulary.characters()) == "□⁇\n abé");
@@ -80,7 +67,7 @@ TEST_CASE("a corpus is split at newlines, the empty end included") {
 }
 
 TEST_CASE("a corpus that cannot be used is refused with its place") {
-  const Files files;
+  const TemporaryFolder files;
   const auto refusal = [&](const std::string& text) {
     const std::string path = files.write("corpus", text), message = message_of<DataError>([&] { tasks::load_corpus(path); });
     return message.starts_with(path) ? message.substr(path.size()) : message;
@@ -152,7 +139,7 @@ TEST_CASE("short documents stay whole and the empty one is two marks") {
 }
 
 TEST_CASE("span corruption is a pure function of seed, epoch and document") {
-  const Files files;
+  const TemporaryFolder files;
   std::string text;
   for (int line = 0; line < 9; ++line) text += repeated("line " + std::to_string(line) + " of the corpus. ", 3) + "\n";
   const tasks::Corpus corpus = tasks::load_corpus(files.write("corpus", text));
@@ -285,7 +272,7 @@ TEST_CASE("an example that asks for a name: title, words around it, and a loss o
 }
 
 TEST_CASE("a share of the examples asks for names; without it the examples are as ever") {
-  const Files files;
+  const TemporaryFolder files;
   const tasks::Corpus corpus = tasks::load_corpus(
       files.write("corpus", "Ada Long. She was born in Rome .\nno names here\nBo Ek. Lived in Oslo ."));
   tasks::CorruptionRules rules = tasks::assignment_rules(48, 47);

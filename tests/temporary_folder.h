@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -23,6 +24,12 @@ struct TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   std::string operator/(const std::string& name) const { return path / name; }
+  /// Its path.
+  std::string write(const std::string& name, const std::string& text) const {
+    std::ofstream file(path / name, std::ios::binary);
+    if (!(file << text << std::flush)) throw std::runtime_error(name + " cannot be written");
+    return path / name;
+  }
   /// Names of everything inside, sorted.
   std::vector<std::string> names() const {
     std::vector<std::string> all;
