@@ -38,13 +38,21 @@ with_pretraining() {  # VARIANT [flags of training]
   evaluate "$variant" "$variant.finetune.params" "$variant.pretrain"
 }
 
-run finetune vanilla wiki.txt --writing_params_path vanilla.model.params --finetune_corpus_path birth_places_train.tsv
-evaluate vanilla vanilla.model.params vanilla.nopretrain
-with_pretraining vanilla
-with_pretraining synthesizer
-with_pretraining perceiver --bottleneck_dim 64 --pretrain_lr 6e-3
-with_pretraining rope
-GRADUS_EDITION=2024 with_pretraining rope
+scripts_of() {  # YEAR
+  run finetune vanilla wiki.txt --writing_params_path vanilla.model.params --finetune_corpus_path birth_places_train.tsv
+  evaluate vanilla vanilla.model.params vanilla.nopretrain
+  with_pretraining vanilla
+  case $1 in
+    2021 | 2022) with_pretraining synthesizer ;;
+    2023) with_pretraining perceiver --bottleneck_dim 64 --pretrain_lr 6e-3 ;;
+    2024) with_pretraining rope ;;
+  esac
+}
+
+for year in 2021 2022 2023 2024; do
+  scripts_of $year  # by the usual recipe
+  GRADUS_EDITION=$year scripts_of $year
+done
 status=0
 GRADUS_EDITION=2024 "$program" pretrain synthesizer wiki.txt --writing_params_path long.params > log 2>&1 || status=$?
 [ "$status" -eq 2 ]
