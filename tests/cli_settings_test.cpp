@@ -188,6 +188,8 @@ TEST_CASE("flag before environment before file before default, and where each ca
   CHECK(has(config("--names_after= --names 0.5"), "\nnames_after =   (command line)\nnames_after_share"));
   CHECK(has(config("--recipe recall", {"GRADUS_EDITION=2023"}), "\nrecipe = recall  (command line)\n"));
   CHECK(has(config("--recipe recall", {"GRADUS_EDITION=2023"}), "\nnames = 1  (recipe recall)\n"));
+  CHECK(has(config("--edition 2023", {"GRADUS_RECIPE=recall"}), "\nrecipe = edition-2023  (edition 2023)\n"));
+  CHECK(has(config("", {"GRADUS_RECIPE=edition-2024"}), "\nrecipe = edition-2024  (environment)\n"));
   const std::string edition = config("--edition 2023 --config run.conf --dropout 0.2");
   CHECK(has(edition, "\nrecipe = edition-2023  (edition 2023)\n"));
   CHECK(has(edition, "\nmax_epochs = 3  (file run.conf)\n"));

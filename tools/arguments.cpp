@@ -123,13 +123,13 @@ std::vector<Setting> of_environment(const CLI::App& app) {
   return settings;
 }
 
-/// The recipe that arguments or settings ask for, by either name. Throws UsageError for both.
+/// The recipe that arguments or settings, from `origin`, ask for by either name. Throws UsageError for both.
 template <class Layer>
-std::optional<Setting> recipe_in(const Layer& layer) {
+std::optional<Setting> recipe_in(const Layer& layer, const std::string& origin) {
   const auto edition = value_in(layer, "--edition"), recipe = value_in(layer, "--recipe");
   if (edition && recipe) fail<UsageError>("--edition {} is a recipe, and --recipe {} names another", *edition, *recipe);
   if (edition) return Setting{"--recipe", recipe_of_edition(*edition), "edition " + *edition};
-  if (recipe) return Setting{"--recipe", *recipe, "command line"};
+  if (recipe) return Setting{"--recipe", *recipe, origin};
   return {};
 }
 
@@ -174,18 +174,21 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
   };
   const std::vector<Setting> files = of_config_files(*app, given), environment = of_environment(*app);
   if (app->get_option_no_throw("--recipe")) {
-    std::optional<Setting> recipe = recipe_in(given);
-    if (!recipe) recipe = recipe_in(environment);
-    if (!recipe) recipe = recipe_in(files);
-    const std::string name = recipe ? recipe->value : usual_recipe;
+    std::optional<Setting> asked = recipe_in(given, "command line");
+    if (!asked) asked = recipe_in(environment, "environment");
+    if (!asked) asked = recipe_in(files, "file");
+    const Setting recipe = asked.value_or(Setting{"--recipe", usual_recipe, "default"});
     std::optional<std::string> model = value_in(given, "--reading_params_path");
     if (!model) model = value_in(environment, "--reading_params_path");
     if (!model) model = value_in(files, "--reading_params_path");
-    add(of_recipe(*app, name, model.value_or("").empty()));
-    add({{"--recipe", name, recipe ? recipe->origin : "default"}});
+    add(of_recipe(*app, recipe.value, model.value_or("").empty()));
+    add(files);
+    add(environment);
+    add({recipe});
+  } else {
+    add(files);
+    add(environment);
   }
-  add(files);
-  add(environment);
   require_values(*app, given);
   for (const std::string& argument : given) {
     if (!argument.starts_with("--")) continue;
