@@ -239,3 +239,11 @@ TEST_CASE("sizes that a variant cannot have") {
           model.forward(zeros({1, 12}, DType::i64));
         }) == "synthesizer: a sequence of 12 characters is longer than the model's 11");
 }
+
+TEST_CASE("a perceiver-ar whose latents did not begin as the input is refused") {
+  nlohmann::json json = tiny(Variant::perceiver_ar);
+  CHECK(json.get<GptConfig>().latents == tiny(Variant::perceiver_ar).latents);
+  json.erase("anchored");
+  CHECK(message_of<UsageError>([&] { json.get<GptConfig>(); }) ==
+        "the perceiver-ar of an earlier version, whose latents did not begin as the input");
+}
