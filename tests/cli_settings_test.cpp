@@ -60,14 +60,14 @@ TEST_CASE("a warm-up of one percent of the run, and the usual recipe's share of 
   const TemporaryFolder& folder = workplace();
   const std::string line = "pretrain vanilla corpus.txt --max_epochs 2 --force --seed 3" + tiny +
                            " --writing_params_path shares --metrics shares.jsonl ";
-  const auto second_rate = [&](const std::string& flags) {
+  const auto rate_after_two = [&](const std::string& flags) {
     must_run(folder, line + flags);
     const std::string metrics = io::read_file(folder / "shares.jsonl");
     const std::size_t second = metrics.find('\n') + 1;
     return nlohmann::json::parse(metrics.substr(second, metrics.find('\n', second) - second)).at("lr").get<double>();
   };
   const double tokens = 2.0 * 95 * double(line_count(io::read_file(folder / "corpus.txt")) + 1);
-  CHECK(second_rate("--warmup_tokens 90% --batch_size 1") * 0.9 * tokens / (1.5e-3 * 95) ==
+  CHECK(rate_after_two("--warmup_tokens 90% --batch_size 1") * 0.9 * tokens / (1.5e-3 * 2 * 95) ==
         doctest::Approx(1).epsilon(0.001));
   const auto model = [&](const std::string& flags) {
     must_run(folder, line + flags);
