@@ -3,9 +3,11 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numeric>
 
 #include "framework/kernels/cpu/copy.h"
+#include "framework/kernels/cpu/denormals.h"
 #include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/indexed.h"
 #include "framework/kernels/cpu/parallel.h"
@@ -239,6 +241,30 @@ TEST_CASE("random words in bulk are the words one by one") {
   cpu::random_words(9, 4, 128, 61, words);
   for (int i = 0; i < 61; ++i) CHECK(words[i] == random::philox_word(9, 4, 128 + i));
 }
+
+#if defined(__SSE2__)
+TEST_CASE("denormal numbers are flushed on all threads, for as long as that is asked for") {
+  const cpu::SharingScope sharing(4);
+  const auto denormals = [] {
+    std::vector<float> halves(64);
+    cpu::parallel_for(64, 1, 1000, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        volatile float smallest = std::numeric_limits<float>::min();
+        halves[i] = smallest * 0.5f;
+      }
+    });
+    return std::count_if(halves.begin(), halves.end(), [](float half) { return half != 0; });
+  };
+  CHECK(denormals() == 64);
+  {
+    const cpu::FlushDenormals flush;
+    CHECK(denormals() == 0);
+    const cpu::FlushDenormals again;
+    CHECK(denormals() == 0);
+  }
+  CHECK(denormals() == 64);
+}
+#endif
 
 TEST_CASE("parallel_for visits every index once, in chunks that do not depend on the threads") {
   const int threads = cpu::thread_count();

@@ -10,6 +10,7 @@
 
 #include "framework/autograd/autograd.h"
 #include "framework/io/files.h"
+#include "framework/kernels/cpu/denormals.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/train/checkpoint.h"
 #include "framework/train/signals.h"
@@ -140,6 +141,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     }
   };
 
+  const cpu::FlushDenormals flush_denormals;
   model.set_training(true);
   TrainingStep step(model, generator, optimizer, loss,
                     {.micro_batches = options.micro_batches, .clip_norm = options.clip_norm, .graph = options.graph});
