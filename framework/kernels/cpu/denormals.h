@@ -4,7 +4,7 @@
 namespace gradus::cpu {
 
 /// While one lives, the CPU's threads take denormal numbers (in f32 those below 1.2e-38) for zero and write none. Many
-/// x86 processors need some hundred times as long for them, and softmax makes them in numbers once a model is sure of
+/// x86 processors need many times as long for them, and softmax makes them in numbers once a model is sure of
 /// itself. Other processors are left as they are.
 class FlushDenormals {
  public:
