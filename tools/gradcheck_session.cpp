@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "framework/base/printable.h"
 #include "framework/io/files.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -44,7 +45,7 @@ void GradcheckSession::add(const CheckReport& report, const std::string& file) {
 void GradcheckSession::add(const CheckReport& report, const std::string& file, const std::string& text) {
   std::cout << text;
   if (output_.mutants) std::cout << mutant_lines(report);
-  if (!file.empty() && !report.passed()) std::cout << editor_line(file, report) << "\n";
+  if (!file.empty() && !report.passed()) std::cout << printable(editor_line(file, report)) << "\n";
   std::cout << std::flush;
   note(report.verdict);
   checks_.push_back(to_json(report));
@@ -84,9 +85,10 @@ void GradcheckSession::add(const testing::SweepReport& report) {
 void GradcheckSession::add(const GradcheckFailure& failure) {
   std::string kind = failure.kind;
   std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return std::toupper(c); });
-  std::cout << fmt::format("{:44} {:60} {}\n  {}\n", failure.op, failure.call, kind, failure.sentence);
-  if (!failure.rerun.empty()) std::cout << "  rerun: " << failure.rerun << "\n";
-  std::cout << failure.shared_library << (failure.op.empty() ? "" : ":" + failure.op) << ": " << failure.sentence
+  const std::string sentence = printable(failure.sentence);
+  std::cout << fmt::format("{:44} {:60} {}\n  {}\n", failure.op, failure.call, kind, sentence);
+  if (!failure.rerun.empty()) std::cout << "  rerun: " << printable(failure.rerun) << "\n";
+  std::cout << printable(failure.shared_library) << (failure.op.empty() ? "" : ":" + failure.op) << ": " << sentence
             << "\n"
             << std::flush;
   note(Verdict::disagree);

@@ -5,19 +5,22 @@
 
 #include "framework/base/error.h"
 #include "framework/base/instructions.h"
+#include "framework/base/printable.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/devices.h"
 #include "tools/options.h"
+#include "tools/printable_streams.h"
 #include "tools/process.h"
 
 namespace {
 
 constexpr int failed = 1, usage = 2, bad_input = 3, numeric = 4;
 
-int report(const std::string& message, int status) {
+/// One line: a newline in it is an argument's or a file's. `kept`: controls that are the message's own.
+int report(const std::string& message, int status, std::string_view kept = "") {
   std::cout.flush();
-  std::fputs(("gradus: " + message + "\n").c_str(), stderr);
+  std::fputs(("gradus: " + gradus::printable(message, kept) + "\n").c_str(), stderr);
   return status;
 }
 
@@ -72,6 +75,8 @@ int run(int argc, char** argv) {
     return report(error.what(), bad_input);
   } catch (const NumericError& error) {
     return report(error.what(), numeric);
+  } catch (const MemoryError& error) {
+    return report(error.what(), failed, "\n");  // with a table
   } catch (const std::bad_alloc&) {
     return report("out of memory", failed);
   } catch (const std::exception& error) {
@@ -85,6 +90,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   gradus::tools::let_waiting_threads_sleep(argv);
   gradus::tools::reserve_standard_streams();
+  gradus::tools::make_standard_streams_printable();
   std::signal(SIGPIPE, SIG_DFL);
   const int status = run(argc, argv);
   if (gradus::tools::standard_output_is_whole() || status != 0) return status;

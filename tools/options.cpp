@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 #include "framework/io/files.h"
 #include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/parallel.h"
@@ -71,7 +72,8 @@ void print_config(const CLI::App& command) {
     const auto origin = option_origins().find(name);
     const bool is_flag = option->get_expected_max() == 0;
     const std::string value = option->count() > 0 ? option->results().back() : is_flag ? "false" : option->get_default_str();
-    std::cout << fmt::format("{} = {}  ({})\n", name.substr(2), value, origin == option_origins().end() ? "default" : origin->second);
+    std::cout << fmt::format("{} = {}  ({})\n", name.substr(2), printable(value),
+                             origin == option_origins().end() ? "default" : printable(origin->second));
   }
 }
 
@@ -122,7 +124,8 @@ void prepare_json(const std::string& path) {
 
 void write_json(const std::string& path, const nlohmann::ordered_json& json) {
   if (path.empty()) return;
-  const std::string text = json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  const std::string text =
+      printable(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n", "\n");
   if (path != "-") return io::write_file_atomically(path, text);
   if (!(standard_output() << text << std::flush)) fail<OutputError>("standard output: cannot be written");
 }

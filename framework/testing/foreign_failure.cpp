@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include "framework/base/printable.h"
+
 namespace gradus::testing {
 
 using Kind = ForeignFailureKind;
@@ -66,7 +68,7 @@ std::string text_of(const char (&message)[GRADUS_MESSAGE_SIZE]) {
   std::string text(message, ::strnlen(message, GRADUS_MESSAGE_SIZE));
   for (char& c : text) c = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
   while (!text.empty() && (text.back() == '.' || text.back() == ' ')) text.pop_back();
-  return text;
+  return printable(text);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "framework/testing/report_formats.h"
 
+#include "framework/base/printable.h"
 #include "framework/testing/jacobian.h"
 
 namespace gradus::testing {
@@ -8,10 +9,10 @@ namespace {
 /// As programs read it: agree, disagree, cannot tell.
 std::string in_lower_case(Verdict verdict) { return verdict == Verdict::disagree ? "disagree" : to_string(verdict); }
 
-/// For XML 1.0: markup escaped, characters that it cannot hold left out.
+/// For XML 1.0, which cannot hold all controls: they and markup are escaped.
 std::string escaped(const std::string& text) {
   std::string result;
-  for (const char c : text) {
+  for (const char c : printable(text, "\n\t")) {
     switch (c) {
       case '<': result += "&lt;"; break;
       case '>': result += "&gt;"; break;
@@ -19,8 +20,7 @@ std::string escaped(const std::string& text) {
       case '"': result += "&quot;"; break;
       case '\n': result += "&#10;"; break;
       case '\t': result += "&#9;"; break;
-      default:
-        if (static_cast<unsigned char>(c) >= 0x20) result += c;
+      default: result += c;
     }
   }
   return result;

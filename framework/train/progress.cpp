@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 
 namespace gradus::train {
 namespace {
@@ -50,7 +51,7 @@ void Progress::clear_bar() {
 void Progress::message(const std::string& text) {
   if (mode_ == ProgressMode::off) return;
   clear_bar();
-  std::fputs((text + "\n").c_str(), stderr);
+  std::fputs((printable(text, "\n") + "\n").c_str(), stderr);
 }
 
 void Progress::step(const StepReport& report) {
