@@ -90,7 +90,7 @@ TEST_CASE("the questions and places are what the assignment says" * needs_course
   for (const data::Example& example : train.examples()) targets += static_cast<double>(counted(example)) / 2000;
   CHECK(targets == doctest::Approx(9.2).epsilon(0.01));
 
-  const std::vector<tasks::Question> dev = tasks::load_questions(course + "/birth_dev.tsv", false, true);
+  const std::vector<tasks::Question> dev = tasks::load_questions(course + "/birth_dev.tsv", tasks::Places::needed).questions;
   CHECK(dev.size() == 500);
   std::size_t longest = 0;
   for (const tasks::Question& question : dev) {
@@ -99,7 +99,7 @@ TEST_CASE("the questions and places are what the assignment says" * needs_course
   }
   CHECK(longest == 57);
 
-  const std::vector<tasks::Question> test = tasks::load_questions(course + "/birth_test_inputs.tsv", false, false);
+  const std::vector<tasks::Question> test = tasks::load_questions(course + "/birth_test_inputs.tsv", tasks::Places::optional).questions;
   CHECK(test.size() == 437);
   CHECK(std::all_of(test.begin(), test.end(), [](const tasks::Question& question) { return question.place.empty(); }));
 }
@@ -142,8 +142,8 @@ TEST_CASE("gradus london_baseline prints the documented score" * needs_course_fi
 
 TEST_CASE("the places stand in the people's own lines as often as the assignment's notes say" * needs_course_files) {
   const tasks::Corpus corpus = tasks::load_corpus(course + "/wiki.txt");
-  const std::vector<tasks::Question> dev = tasks::load_questions(course + "/birth_dev.tsv", false, true),
-                                     test = tasks::load_questions(course + "/birth_test_inputs.tsv", false, false);
+  const std::vector<tasks::Question> dev = tasks::load_questions(course + "/birth_dev.tsv", tasks::Places::needed).questions,
+                                     test = tasks::load_questions(course + "/birth_test_inputs.tsv", tasks::Places::optional).questions;
   std::vector<std::u32string> places;
   for (const tasks::Question& question : dev) places.push_back(question.place);
   const tasks::SilverScore gold = tasks::count_in_own_lines(tasks::answers_in_own_lines(corpus.text, dev, places));

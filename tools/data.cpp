@@ -30,8 +30,10 @@ void add_data(CLI::App& program) {
   add_examples(*names, "  gradus data namedata wiki.txt birth_places_train.tsv");
   names->callback([=] {
     const tasks::Corpus corpus = tasks::load_corpus(*corpus_path);
+    print_notices(corpus.notices);
     std::cout << corpus.summary() << "\n";
     const tasks::Names source(*names_path, corpus.vocabulary, block_size - 1, shown_examples, 0);
+    print_notices(source.notices());
     for (std::int64_t i = 0; i < std::min<std::int64_t>(shown_examples, source.examples().size()); ++i) {
       print_example(corpus.vocabulary, source.examples()[i]);
     }
@@ -44,6 +46,7 @@ void add_data(CLI::App& program) {
   add_examples(*corruption, "  gradus data charcorruption wiki.txt\n  gradus data charcorruption wiki.txt --seed 7");
   corruption->callback([=] {
     const tasks::Corpus corpus = tasks::load_corpus(*corpus_path);
+    print_notices(corpus.notices);
     std::cout << corpus.summary() << "\n";
     const tasks::SpanCorruption source(corpus, tasks::assignment_rules(block_size, block_size - 1), shown_examples, *seed);
     for (std::int64_t i = 0; i < std::min<std::int64_t>(shown_examples, corpus.documents.size()); ++i) {

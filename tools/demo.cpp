@@ -65,7 +65,7 @@ void train_phase(const Phase& phase, const DemoOptions& options, models::Gpt& mo
 
 tasks::Score majority_baseline(const std::string& train_path, const std::vector<tasks::Question>& questions) {
   std::map<std::u32string, int> counts;
-  for (const tasks::Question& question : tasks::load_questions(train_path, true, true)) ++counts[question.place];
+  for (const tasks::Question& question : tasks::load_questions(train_path, tasks::Places::needed).questions) ++counts[question.place];
   std::u32string most;
   for (const auto& [place, count] : counts) {
     if (most.empty() || count > counts[most]) most = place;
@@ -86,7 +86,8 @@ void demo(const DemoOptions& options) {
   const tasks::Corpus corpus = tasks::load_corpus(folder.file("corpus.txt"));
   std::cerr << fmt::format("an invented world: {} people, {} documents, {} places; {} people are held out\n", options.world.train_people + options.world.held_out_people,
                            corpus.documents.size(), options.world.places, options.world.held_out_people);
-  const std::vector<tasks::Question> questions = tasks::load_questions(folder.file("held_out.tsv"), false, true);
+  const std::vector<tasks::Question> questions =
+      tasks::load_questions(folder.file("held_out.tsv"), tasks::Places::needed).questions;
   const models::GptConfig config{.vocabulary_size = corpus.vocabulary.size(), .block_size = block_size, .layers = 2, .heads = 4, .width = 128,
                                  .dropout = {0, 0, 0}};
   const tasks::CorruptionRules rules{.length = block_size - 1, .shortest_truncation = 50, .longest_truncation = 80, .shortest_mask = 0.02, .longest_mask = 0.15};

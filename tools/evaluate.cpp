@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
 #include "models/model_file.h"
@@ -50,25 +51,27 @@ void evaluate(const EvaluateOptions& options) {
   std::u32string corpus_text;
   if (!options.corpus.empty()) {
     tasks::Corpus corpus = tasks::load_corpus(options.corpus);
+    print_notices(corpus.notices);
     std::cout << corpus.summary() << std::endl;
     data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options.reading_params_path, options.corpus);
     corpus_text = std::move(corpus.text);
   }
   std::cout << "number of parameters: " << loaded.model->parameter_count() << std::endl;
-  const std::vector<tasks::Question> questions = tasks::load_questions(options.eval_corpus_path, false, false);
+  const auto [questions, has_places, notices] = tasks::load_questions(options.eval_corpus_path, tasks::Places::optional);
+  print_notices(notices);
   train::Progress progress(train::progress_mode_from_string(options.common.progress));
   const std::vector<std::u32string> answers = tasks::answer_questions(
-      *loaded.model, loaded.vocabulary, questions, options.eval_corpus_path, [&](std::int64_t done) {
-        progress.count(done, static_cast<std::int64_t>(questions.size()), "questions answered");
+      *loaded.model, loaded.vocabulary, questions, options.eval_corpus_path, [&, total = static_cast<std::int64_t>(questions.size())](std::int64_t done) {
+        progress.count(done, total, "questions answered");
       });
   tasks::write_predictions(options.outputs_path, answers);
   std::vector<std::optional<bool>> in_own_line;
   if (!corpus_text.empty()) in_own_line = tasks::answers_in_own_lines(corpus_text, questions, answers);
   if (!options.people.empty()) tasks::write_people(options.people, questions, answers, in_own_line);
   const nlohmann::ordered_json silver = in_own_line.empty() ? nullptr : silver_json(in_own_line);
-  if (questions[0].place.empty()) {
+  if (!has_places) {
     std::cout << "No gold birth places provided; returning (0,0)\n"
-              << "Predictions written to " << options.outputs_path << "; no targets provided\n";
+              << "Predictions written to " << printable(options.outputs_path) << "; no targets provided\n";
     if (!in_own_line.empty()) std::cout << silver_line(in_own_line);
     write_json(options.common.json, {{"questions", questions.size()}, {"places_given", false}, {"silver", silver}});
     return;
@@ -83,8 +86,9 @@ void evaluate(const EvaluateOptions& options) {
   for (std::size_t i = 0, shown = 0; i < questions.size() && static_cast<std::int64_t>(shown) < options.show_errors; ++i) {
     if (questions[i].place == answers[i]) continue;
     ++shown;
-    std::cout << fmt::format("line {}: {} expected '{}', answered '{}'\n", questions[i].line, data::encode_utf8(questions[i].text),
-                             data::encode_utf8(questions[i].place), data::encode_utf8(answers[i]));
+    const auto quote = [](const std::u32string& text) { return printable(data::encode_utf8(text)); };
+    std::cout << fmt::format("line {}: {} expected '{}', answered '{}'\n", questions[i].line, quote(questions[i].text),
+                             quote(questions[i].place), quote(answers[i]));
   }
   write_json(options.common.json, {{"correct", score.correct},
                                    {"total", score.total},

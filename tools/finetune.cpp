@@ -28,6 +28,7 @@ void add_finetune(CLI::App& program) {
     if (options->finetune_corpus_path.empty())
       fail<UsageError>("--finetune_corpus_path is needed: the questions to finetune on");
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
+    print_notices(corpus.notices);
     std::cout << corpus.summary() << std::endl;
     std::unique_ptr<models::Gpt> model;
     if (!options->reading_params_path.empty()) {
@@ -43,6 +44,7 @@ void add_finetune(CLI::App& program) {
     model->to(compute.device);
     const tasks::Names source(options->finetune_corpus_path, corpus.vocabulary, model->config().block_size - 1,
                               options->batch_size, options->common.seed, options->shuffle);
+    print_notices(source.notices());
     // The assignment counts the schedule's tokens in documents of the pretraining corpus here too.
     const TrainingPhase phase{.function = "finetune",
                               .learning_rate = options->finetune_lr,

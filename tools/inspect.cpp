@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
 #include "framework/io/safetensors.h"
@@ -11,23 +12,24 @@
 namespace gradus::tools {
 namespace {
 
-/// A safetensors file begins with a small number and a brace; text does not.
-bool looks_like_safetensors(const std::string& path) {
-  const std::string bytes = io::read_file(path);
-  return path.ends_with(".safetensors") || path.ends_with(".params") || path.ends_with(".checkpoint") || bytes.find('\0') != std::string::npos;
+/// By its name, or by how it begins: the length of a header, which is no text, and the header's brace.
+bool is_safetensors(const std::string& path, const std::string& bytes) {
+  const bool named = path.ends_with(".safetensors") || path.ends_with(".params") || path.ends_with(".checkpoint");
+  return named || (bytes.size() > 8 && bytes[8] == '{' && bytes.find('\0') < 8);
 }
 
 nlohmann::ordered_json inspect_tensors(const std::string& path) {
   const io::SafetensorsFile file = io::read_safetensors(path);
   nlohmann::ordered_json json = {{"file", path}, {"kind", "safetensors"}};
   std::int64_t elements = 0;
-  std::cout << path << ": safetensors\n";
+  std::cout << printable(path) << ": safetensors\n";
   for (const auto& [key, text] : file.metadata) {
-    std::cout << fmt::format("  {}: {}\n", key, key == "vocabulary" ? fmt::format("{} characters", data::decode_utf8(text, path).size()) : text);
+    const std::string shown = key == "vocabulary" ? fmt::format("{} characters", data::decode_utf8(text, path).size()) : printable(text);
+    std::cout << fmt::format("  {}: {}\n", printable(key), shown);
     json["metadata"][key] = text;
   }
   for (const auto& [name, tensor] : file.tensors) {
-    std::cout << fmt::format("  {:40} {:5} {}\n", name, to_string(tensor.dtype()), to_string(tensor.shape()));
+    std::cout << fmt::format("  {:40} {:5} {}\n", printable(name), to_string(tensor.dtype()), to_string(tensor.shape()));
     json["tensors"][name] = {{"dtype", to_string(tensor.dtype())}, {"shape", tensor.shape().to_vector()}};
     elements += tensor.numel();
   }
@@ -36,12 +38,13 @@ nlohmann::ordered_json inspect_tensors(const std::string& path) {
   return json;
 }
 
-nlohmann::ordered_json inspect_text(const std::string& path) {
-  const tasks::Corpus corpus = tasks::load_corpus(path);
+nlohmann::ordered_json inspect_text(const std::string& path, const std::string& bytes) {
+  const tasks::Corpus corpus = tasks::corpus_of(data::parse_text(bytes, path), path);
+  print_notices(corpus.notices);
   std::size_t longest = 0, non_ascii = 0;
   for (const auto& document : corpus.documents) longest = std::max(longest, document.size());
   for (char32_t character : corpus.vocabulary.characters().substr(2)) non_ascii += character >= 0x80;
-  std::cout << path << ": text\n" << corpus.summary() << "\n"
+  std::cout << printable(path) << ": text\n" << corpus.summary() << "\n"
             << fmt::format("{} lines, the longest of {} characters; {} distinct characters outside ASCII\n", corpus.documents.size(), longest, non_ascii);
   return {{"file", path}, {"kind", "text"}, {"characters", corpus.text.size()}, {"vocabulary", corpus.vocabulary.size()},
           {"lines", corpus.documents.size()}, {"longest_line", longest}};
@@ -58,7 +61,8 @@ void add_inspect(CLI::App& program) {
   command->callback([=] {
     prepare_json(*json);
     require_distinct({{"FILE", *path}}, {{"--json", *json}});
-    write_json(*json, looks_like_safetensors(*path) ? inspect_tensors(*path) : inspect_text(*path));
+    const std::string bytes = io::read_file(*path);
+    write_json(*json, is_safetensors(*path, bytes) ? inspect_tensors(*path) : inspect_text(*path, bytes));
   });
 }
 

@@ -11,8 +11,11 @@ void add_london_baseline(CLI::App& program) {
   CLI::App* command = program.add_subcommand("london_baseline", "Score the answer London for every question");
   command->add_option("QUESTIONS", *path, "Questions and places, separated by tabs")->required();
   add_examples(*command, "  gradus london_baseline birth_dev.tsv");
-  command->callback(
-      [path] { std::cout << tasks::london_baseline(tasks::load_questions(*path, false, true)).course_line() << "\n"; });
+  command->callback([path] {
+    const tasks::QuestionFile file = tasks::load_questions(*path, tasks::Places::needed);
+    print_notices(file.notices);
+    std::cout << tasks::london_baseline(file.questions).course_line() << "\n";
+  });
 }
 
 }  // namespace gradus::tools

@@ -130,6 +130,10 @@ void write_json(const std::string& path, const nlohmann::ordered_json& json) {
   if (!(standard_output() << text << std::flush)) fail<OutputError>("standard output: cannot be written");
 }
 
+void print_notices(const std::vector<std::string>& notices) {
+  for (const std::string& notice : notices) std::cerr << "note: " << printable(notice) << "\n";
+}
+
 namespace {
 
 bool is_same_file(const std::string& a, const std::string& b) {

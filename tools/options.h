@@ -53,6 +53,9 @@ void prepare_json(const std::string& path);
 /// Writes to FILE, or to standard output for `-`; nothing for an empty path.
 void write_json(const std::string& path, const nlohmann::ordered_json& json);
 
+/// What a loader of text said, each as a line `note: ...` on standard error.
+void print_notices(const std::vector<std::string>& notices);
+
 /// A path and the flag or argument that gave it; an empty path was not given.
 struct NamedPath {
   std::string name, path;

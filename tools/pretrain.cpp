@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
@@ -64,8 +65,11 @@ void add_pretrain(CLI::App& program) {
     if (!options->reading_params_path.empty()) fail<UsageError>("--reading_params_path: pretraining starts from new weights");
     const tasks::CorruptionRules rules = corruption_rules(*options);
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
+    print_notices(corpus.notices);
     std::cout << corpus.summary() << std::endl;
     const tasks::SpanCorruption source(corpus, rules, options->batch_size, options->common.seed, options->shuffle);
+    if (const std::string warning = source.unread_text(); !warning.empty())
+      std::cerr << "warning: " << printable(warning) << "\n";
     models::Gpt model(model_config(*options, corpus.vocabulary.size()), options->common.seed, compute.dtype);
     model.to(compute.device);
     const TrainingPhase phase{.function = "pretrain",

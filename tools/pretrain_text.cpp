@@ -29,6 +29,7 @@ void pretrain_text(const TrainingRunOptions& options) {
   const Compute compute = options.common.apply();
   check_training_options(options);
   const tasks::CharacterText source(options.corpus, options.block_size, options.batch_size, options.common.seed);
+  print_notices(source.notices());
   std::cout << source.summary() << std::endl;
   models::Gpt model(model_config(options, source.vocabulary().size()), options.common.seed, compute.dtype);
   model.to(compute.device);

@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "framework/base/error.h"
-#include "framework/io/files.h"
 #include "tools/arguments.h"
 #include "tools/recipe_texts.h"
 
@@ -30,7 +29,7 @@ std::string recipe_text(const std::string& recipe) {
     fail<UsageError>("--recipe {}: neither a file nor one of {}{}", recipe, fmt::join(built_in_recipes(), ", "),
                      did_you_mean(recipe, built_in_recipes()));
   }
-  return io::read_file(recipe);
+  return read_settings_text(recipe);
 }
 
 nlohmann::ordered_json parse_recipe(const std::string& recipe) {

@@ -2,6 +2,7 @@
 #include <iterator>
 
 #include "framework/base/error.h"
+#include "framework/data/text_file.h"
 #include "framework/data/utf8.h"
 #include "models/gpt/continuation.h"
 #include "models/model_file.h"
@@ -35,11 +36,19 @@ void check(const SampleOptions& options) {
 void sample(SampleOptions& options) {
   const Compute compute = options.common.apply();
   check(options);
-  if (options.prompt == "-") options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+  std::u32string prompt_text;
+  if (options.prompt == "-") {
+    data::TextFile file = data::parse_text(std::string(std::istreambuf_iterator<char>(std::cin), {}), "--prompt -");
+    print_notices(file.notices);
+    prompt_text = std::move(file.text);
+    options.prompt = data::encode_utf8(prompt_text);
+  } else {
+    prompt_text = data::decode_utf8(options.prompt, "--prompt");
+  }
   require_distinct({{"MODEL", options.model}}, {{"--json", options.common.json}});
   models::LoadedModel loaded = models::load_model(options.model, "", options.common.seed, compute.dtype);
   loaded.model->to(compute.device);
-  const std::vector<std::int64_t> prompt = loaded.vocabulary.encode(data::decode_utf8(options.prompt, "--prompt"), "--prompt");
+  const std::vector<std::int64_t> prompt = loaded.vocabulary.encode(prompt_text, "--prompt");
   if (prompt.empty()) fail<UsageError>("--prompt must not be empty: the model continues it");
   loaded.model->set_training(false);
   nlohmann::ordered_json samples = nlohmann::ordered_json::array();

@@ -4,7 +4,9 @@
 #include <sstream>
 
 #include "framework/base/error.h"
-#include "framework/io/files.h"
+#include "framework/data/text_file.h"
+#include "framework/data/utf8.h"
+#include "tools/options.h"
 
 namespace gradus::tools {
 namespace {
@@ -34,8 +36,14 @@ Settings settings_of(const nlohmann::ordered_json& object, const std::string& pa
   return settings;
 }
 
+std::string read_settings_text(const std::string& path) {
+  const data::TextFile file = data::load_text(path);
+  print_notices(file.notices);
+  return data::encode_utf8(file.text);
+}
+
 Settings read_config(const std::string& path) {
-  const std::string text = io::read_file(path);
+  const std::string text = read_settings_text(path);
   const auto first = text.find_first_not_of(" \t\r\n");
   if (first != std::string::npos && text[first] == '{') {
     return settings_of(parse_json(text, path), path);

@@ -17,6 +17,9 @@ nlohmann::ordered_json parse_json(const std::string& text, const std::string& pa
 /// Of a JSON object whose values are numbers, strings or booleans; throws DataError for others.
 Settings settings_of(const nlohmann::ordered_json& object, const std::string& path);
 
+/// The text of a file of settings, with LF line ends; what was odd about it is said on standard error.
+std::string read_settings_text(const std::string& path);
+
 /// A JSON object, or lines `key = value` with # comments.
 Settings read_config(const std::string& path);
 

@@ -6,6 +6,7 @@
 
 #include "framework/autograd/modes.h"
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
 #include "framework/ops/ops.h"
@@ -107,17 +108,21 @@ Score london_baseline(const std::vector<Question>& questions) {
 
 namespace {
 
-/// On one line, in one cell of a table.
-std::string printable(std::u32string answer) {
-  std::replace(answer.begin(), answer.end(), U'\n', U'\u2424');
-  return data::encode_utf8(answer);
+/// What ends a line for Python's str.splitlines(), which knows the most of them.
+bool ends_line(char32_t c) {
+  return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
+}
+
+std::string on_one_line(std::u32string answer) {
+  std::ranges::replace_if(answer, ends_line, U'\u2424');
+  return printable(data::encode_utf8(answer), "\t");
 }
 
 }  // namespace
 
 void write_predictions(const std::string& path, const std::vector<std::u32string>& answers) {
   std::string text;
-  for (const std::u32string& answer : answers) text += printable(answer) + "\n";
+  for (const std::u32string& answer : answers) text += on_one_line(answer) + "\n";
   io::write_file_atomically(path, text);
 }
 
@@ -131,7 +136,7 @@ void write_people(const std::string& path, const std::vector<Question>& question
     std::replace(answer.begin(), answer.end(), U'\t', U'\u2409');
     const std::optional<bool> silver = in_own_line.empty() ? std::nullopt : in_own_line.at(i);
     table += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\n", question.line, data::encode_utf8(question.text),
-                         data::encode_utf8(question.place), printable(answer),
+                         data::encode_utf8(question.place), on_one_line(answer),
                          question.place.empty()         ? "-"
                          : question.place == answers[i] ? "right"
                                                         : "wrong",

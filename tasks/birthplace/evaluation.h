@@ -38,13 +38,14 @@ Score score_answers(const std::vector<Question>& questions, const std::vector<st
 /// What the answer London to every question would score.
 Score london_baseline(const std::vector<Question>& questions);
 
-/// One answer a line, UTF-8. A newline inside an answer is written as U+2424, so that lines and questions correspond.
+/// One answer a line, UTF-8. Whatever any reader takes for the end of a line is written as U+2424 inside an answer, so
+/// that lines and questions correspond, and other controls as by printable().
 void write_predictions(const std::string& path, const std::vector<std::u32string>& answers);
 
 /// A table of all questions, tab-separated, with a line of headings: line, question, place, answer, `right` or `wrong`
 /// (`-` where the place is not known), and whether the answer stands in the person's own line of the corpus: `yes`,
-/// `no`, or `-` where no line was found; `in_own_line` may be empty. Newlines and tabs in answers are written as U+2424
-/// and U+2409.
+/// `no`, or `-` where no line was found; `in_own_line` may be empty. Answers are written as in predictions, and a tab as
+/// U+2409.
 void write_people(const std::string& path, const std::vector<Question>& questions,
                   const std::vector<std::u32string>& answers, const std::vector<std::optional<bool>>& in_own_line);
 

@@ -13,38 +13,16 @@ namespace {
 
 using data::Vocabulary;
 
-std::u32string trimmed(std::u32string text) {
-  const auto is_space = [](char32_t c) { return c == U' ' || c == U'\t' || c == U'\r' || c == U'\n'; };
-  while (!text.empty() && is_space(text.back())) text.pop_back();
-  std::size_t first = 0;
-  while (first < text.size() && is_space(text[first])) ++first;
-  return text.substr(first);
+/// Without the characters outside ASCII, and the spaces that stood beside them at the place's ends.
+Question reduced_to_ascii(Question question) {
+  for (std::u32string* text : {&question.text, &question.place}) std::erase_if(*text, [](char32_t c) { return c >= 0x80; });
+  std::u32string& place = question.place;
+  place.erase(0, place.find_first_not_of(U' '));
+  place.erase(place.find_last_not_of(U' ') + 1);
+  return question;
 }
 
 }  // namespace
-
-std::vector<Question> load_questions(const std::string& path, bool reduce_to_ascii, bool places_required) {
-  std::u32string text = data::decode_utf8(io::read_file(path), path);
-  if (reduce_to_ascii) std::erase_if(text, [](char32_t c) { return c >= 0x80; });
-  std::vector<Question> questions;
-  std::size_t begin = 0;
-  for (std::int64_t line = 1; begin < text.size(); ++line) {
-    const std::size_t end = std::min(text.find(U'\n', begin), text.size());
-    std::u32string content = text.substr(begin, end - begin);
-    begin = end + 1;
-    if (content.ends_with(U'\r')) content.pop_back();
-    const std::size_t tab = content.find(U'\t');
-    if (tab == std::u32string::npos && places_required) {
-      fail<DataError>("{}: line {}: no tab between question and place: '{}'", path, line, data::encode_utf8(content.substr(0, 60)));
-    }
-    if (tab != std::u32string::npos && content.find(U'\t', tab + 1) != std::u32string::npos && places_required) {
-      fail<DataError>("{}: line {}: more than one tab", path, line);
-    }
-    questions.push_back({content.substr(0, tab), tab == std::u32string::npos ? U"" : trimmed(content.substr(tab + 1)), line});
-  }
-  if (questions.empty()) fail<DataError>("{}: no questions in the file", path);
-  return questions;
-}
 
 data::Example name_example(const Question& question, const Vocabulary& vocabulary, std::int64_t length, const std::string& origin) {
   const std::vector<std::int64_t> asked = vocabulary.encode(question.text, origin, question.line);
@@ -67,7 +45,16 @@ data::Example name_example(const Question& question, const Vocabulary& vocabular
 Names::Names(const std::string& path, const Vocabulary& vocabulary, std::int64_t length, std::int64_t batch_size, std::uint64_t seed, bool shuffle)
     : length_(length), batch_size_(batch_size), seed_(seed), shuffle_(shuffle) {
   if (batch_size < 1) fail<UsageError>("batch_size must be at least 1, not {}", batch_size);
-  for (const Question& question : load_questions(path, true, true)) examples_.push_back(name_example(question, vocabulary, length, path));
+  QuestionFile file = load_questions(path, Places::needed);
+  notices_ = std::move(file.notices);
+  for (const Question& question : file.questions) {
+    const Question reduced = reduced_to_ascii(question);
+    if (reduced.place.empty()) {
+      fail<DataError>("{}: line {}: the place '{}' has no character in ASCII, and the others are dropped in finetuning", path,
+                      question.line, data::encode_utf8(question.place));
+    }
+    examples_.push_back(name_example(reduced, vocabulary, length, path));
+  }
 }
 
 std::int64_t Names::batches_per_epoch() const { return (static_cast<std::int64_t>(examples_.size()) + batch_size_ - 1) / batch_size_; }

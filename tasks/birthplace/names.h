@@ -6,25 +6,16 @@
 
 #include "framework/data/batch.h"
 #include "framework/data/vocabulary.h"
+#include "tasks/birthplace/questions.h"
 
 namespace gradus::tasks {
-
-struct Question {
-  std::u32string text;
-  std::u32string place;  ///< empty where the file gives none
-  std::int64_t line;     ///< from 1
-};
-
-/// question TAB place, one a line. With `reduce_to_ascii` every non-ASCII character is dropped, as the assignment's
-/// finetuning set does. Throws DataError naming the line where the file is empty, not UTF-8, or has a line without a tab
-/// and `places_required`.
-std::vector<Question> load_questions(const std::string& path, bool reduce_to_ascii, bool places_required);
 
 /// question ⁇ place ⁇ □□□...; the target is pad up to the question's last character, so the loss counts the first ⁇, the
 /// place and the closing ⁇. Throws DataError where it does not fit `length` + 1 characters.
 data::Example name_example(const Question& question, const data::Vocabulary& vocabulary, std::int64_t length, const std::string& origin);
 
-/// The examples in file order, or shuffled anew in each epoch.
+/// The examples in file order, or shuffled anew in each epoch. Every character outside ASCII is dropped from questions and
+/// places, as the assignment's finetuning set does.
 class Names : public data::BatchSource {
  public:
   Names(const std::string& path, const data::Vocabulary& vocabulary, std::int64_t length, std::int64_t batch_size, std::uint64_t seed,
@@ -34,8 +25,11 @@ class Names : public data::BatchSource {
   data::Batch batch(std::int64_t epoch, std::int64_t index) const override;
   std::string fingerprint() const override;
   const std::vector<data::Example>& examples() const { return examples_; }
+  /// Of the file.
+  const std::vector<std::string>& notices() const { return notices_; }
 
  private:
+  std::vector<std::string> notices_;
   std::vector<data::Example> examples_;
   std::int64_t length_, batch_size_;
   std::uint64_t seed_;

@@ -3,9 +3,7 @@
 #include <algorithm>
 
 #include "framework/base/error.h"
-#include "framework/data/utf8.h"
-#include "framework/io/files.h"
-#include "framework/io/safetensors.h"
+#include "framework/data/text_file.h"
 #include "framework/random/permutation.h"
 #include "framework/tensor/creation.h"
 
@@ -26,10 +24,11 @@ CharacterText::CharacterText(const std::string& path, std::int64_t block_size, s
       vocabulary_(data::Vocabulary::from_text(U"", path)) {
   if (block_size < 1) fail<UsageError>("block_size must be at least 1, not {}", block_size);
   if (batch_size < 1) fail<UsageError>("batch_size must be at least 1, not {}", batch_size);
-  const std::string bytes = io::read_file(path);
-  const std::u32string text = data::decode_utf8(bytes, path);
+  data::TextFile file = data::load_text(path);
+  const std::u32string& text = file.text;
   if (text.empty()) fail<DataError>("{}: the text is empty", path);
-  fingerprint_ = io::checksum(bytes);
+  fingerprint_ = std::move(file.fingerprint);
+  notices_ = std::move(file.notices);
   vocabulary_ = data::Vocabulary::from_text(text, path);
   ids_ = vocabulary_.encode(text, path);
   if (examples() < 1) {

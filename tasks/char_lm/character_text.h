@@ -15,7 +15,7 @@ namespace gradus::tasks {
 /// is left.
 class CharacterText : public data::BatchSource {
  public:
-  /// Throws DataError where the file is missing, empty, not UTF-8, holds a reserved character or has no example.
+  /// Throws DataError as data::load_text does, and where the text is empty, holds a reserved character or has no example.
   CharacterText(const std::string& path, std::int64_t block_size, std::int64_t batch_size, std::uint64_t seed);
 
   std::int64_t batches_per_epoch() const override { return (examples() + batch_size_ - 1) / batch_size_; }
@@ -29,11 +29,14 @@ class CharacterText : public data::BatchSource {
   const data::Vocabulary& vocabulary() const { return vocabulary_; }
   /// `data has 1115394 characters, 65 unique.`, the two special ones not counted, as the demo prints it.
   std::string summary() const;
+  /// As in data::TextFile.
+  const std::vector<std::string>& notices() const { return notices_; }
 
  private:
   std::int64_t block_size_, batch_size_;
   std::uint64_t seed_;
   std::string fingerprint_;
+  std::vector<std::string> notices_;
   data::Vocabulary vocabulary_;
   std::vector<std::int64_t> ids_;
 };

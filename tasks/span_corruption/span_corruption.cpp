@@ -6,8 +6,6 @@
 
 #include "framework/base/error.h"
 #include "framework/data/utf8.h"
-#include "framework/io/files.h"
-#include "framework/io/safetensors.h"
 #include "framework/random/generator.h"
 
 namespace gradus::tasks {
@@ -23,10 +21,13 @@ constexpr std::uint64_t order_streams = std::uint64_t{1} << 62, name_streams = s
 std::string Corpus::summary() const { return fmt::format("data has {} characters, {} unique.", text.size(), vocabulary.size()); }
 
 Corpus load_corpus(const std::string& path) {
-  const std::string bytes = io::read_file(path);
-  std::u32string text = data::decode_utf8(bytes, path);
-  if (text.empty()) fail<DataError>("{}: the corpus is empty", path);
-  Corpus corpus{path, io::checksum(bytes), std::move(text), Vocabulary::from_characters(U"□⁇", path), {}};
+  return corpus_of(data::load_text(path), path);
+}
+
+Corpus corpus_of(data::TextFile file, const std::string& path) {
+  if (file.text.empty()) fail<DataError>("{}: the corpus is empty", path);
+  Corpus corpus{path, std::move(file.fingerprint), std::move(file.text), Vocabulary::from_characters(U"□⁇", path), {},
+                std::move(file.notices)};
   corpus.vocabulary = Vocabulary::from_text(corpus.text, path);
   std::size_t begin = 0;
   for (std::int64_t line = 1;; ++line) {
@@ -114,6 +115,21 @@ data::Example SpanCorruption::example(std::int64_t epoch, std::int64_t document)
     }
   }
   return corrupt(corpus_->documents[document], rules_, seed_, stream);
+}
+
+std::string SpanCorruption::unread_text() const {
+  const auto longest = static_cast<std::size_t>(rules_.longest_truncation);
+  std::size_t documents = 0, characters = 0, in_reach = 0;
+  for (const auto& document : corpus_->documents) {
+    documents += !document.empty();
+    characters += document.size();
+    in_reach += std::min(document.size(), longest);
+  }
+  constexpr std::size_t hardly = 10;
+  if (documents == 0 || in_reach == characters || (documents > 1 && hardly * in_reach > characters)) return "";
+  return fmt::format("{}: {} of {} characters, of which at most {} are ever read{}: a document is a line", corpus_->path,
+                     documents == 1 ? "1 document" : fmt::format("{} documents", documents), characters, longest,
+                     documents == 1 ? "" : " of each");
 }
 
 std::string SpanCorruption::names_summary() const {

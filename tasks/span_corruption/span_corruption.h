@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "framework/data/batch.h"
+#include "framework/data/text_file.h"
 #include "framework/data/vocabulary.h"
 #include "tasks/span_corruption/mentions.h"
 
@@ -13,17 +14,20 @@ namespace gradus::tasks {
 /// A corpus: one document a line. The text after the last newline is a document too, even when empty.
 struct Corpus {
   std::string path;
-  std::string fingerprint;  ///< of the file's bytes
+  std::string fingerprint;  ///< of the text
   std::u32string text;
   data::Vocabulary vocabulary;
   std::vector<std::vector<std::int64_t>> documents;  ///< as ids
+  std::vector<std::string> notices;                  ///< as in data::TextFile
 
   /// `data has 418352 characters, 256 unique.`
   std::string summary() const;
 };
 
-/// Throws DataError where the file is missing, empty, not UTF-8, or holds a reserved character.
+/// Throws DataError as data::load_text does, and where the text is empty or holds a reserved character.
 Corpus load_corpus(const std::string& path);
+/// The same of a text that was read already.
+Corpus corpus_of(data::TextFile file, const std::string& path);
 
 struct CorruptionRules {
   std::int64_t length = 127;             ///< ids in each input and target
@@ -54,6 +58,9 @@ class SpanCorruption : public data::BatchSource {
   data::Batch batch(std::int64_t epoch, std::int64_t index) const override;
   std::string fingerprint() const override { return corpus_->fingerprint; }
   data::Example example(std::int64_t epoch, std::int64_t document) const;
+  /// A line about a text that can hardly be read, because its documents are much longer than what is read of each; else
+  /// empty.
+  std::string unread_text() const;
   /// `names: in 2922 of 2938 documents, in 2541 one behind 'born'`; of rules that ask for names.
   std::string names_summary() const;
 
