@@ -11,7 +11,7 @@ case $level in
   *) hidden= ;;
 esac
 if [ "$level" != x86-64 ] && ! /lib64/ld-linux-x86-64.so.2 --help | grep "^ *$level (supported" >/dev/null; then
-  echo "this processor has no $level"
+  echo "skipped: this processor has no $level"
   exit 77
 fi
 export GRADUS_EXPECTED_LEVEL=$level
