@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs a built tree, builds docs/examples/custom_op against it by find_package as docs/custom-ops.md says, and runs it:
-# status 0. Then breaks its gradient: status 1, and the cause is named.
+# status 0. Then breaks its gradient: status 1, and the cause is named. And a program of one file, by pkg-config alone.
 #   package_test.sh SOURCE_FOLDER BUILD_FOLDER      cmake is taken from PATH, the compiler from CXX
 set -euo pipefail
 source=$1 build=$2
@@ -17,7 +17,7 @@ fail() {
 }
 
 cmake --install "$build" --prefix "$GRADUS_PREFIX" >"$work/install.log" 2>&1 || fail "the tree cannot be installed" "$work/install.log"
-foreign=$(grep -lrF -e "$source" -e "$build" "$GRADUS_PREFIX"/lib*/cmake "$GRADUS_PREFIX/include" || true)
+foreign=$(grep -lrF -e "$source" -e "$build" "$GRADUS_PREFIX"/lib*/{cmake,pkgconfig} "$GRADUS_PREFIX/include" || true)
 [ -z "$foreign" ] || fail "the installed package speaks of the tree that it was built in: $foreign"
 
 # The program finds its library at any prefix, and the same as where it was built.
@@ -44,6 +44,27 @@ if [ "$(uname -m)" = x86_64 ]; then
     fail "the example has no check of the processor"
 fi
 
+# Of both libraries, with no word of CMake.
+cat >"$work/small.cpp" <<'END'
+#include <iostream>
+
+#include "framework/gradus.h"
+#include "models/gpt/gpt.h"
+
+int main() {
+  const gradus::Tensor x = gradus::from_values({3}, std::vector<double>{0, 1.5, 2}).set_requires_grad();
+  gradus::backward(gradus::sum(x * x * 3.0));
+  std::cout << gradus::to_string(x.gradient()) << "\n";
+  gradus::models::GptConfig config;
+  std::cout << config.layers << "\n";
+}
+END
+export PKG_CONFIG_PATH=$(dirname "$(find "$GRADUS_PREFIX" -name gradus.pc)")
+flags=$(pkg-config --cflags --libs gradus) || fail "pkg-config does not find the package"
+${CXX:-c++} "$work/small.cpp" $flags -o "$work/small" >"$work/small.log" 2>&1 || fail "the flags of pkg-config do not do: $flags" "$work/small.log"
+LD_LIBRARY_PATH=$(pkg-config --variable=libdir gradus) "$work/small" >"$work/small.log" 2>&1 || fail "a program by pkg-config does not run" "$work/small.log"
+grep -qF '[0, 9, 12]  (3) f32 cpu' "$work/small.log" || fail "a program by pkg-config is wrong" "$work/small.log"
+
 sed -i 's/call.set_gradient(1, map_elements(gradient_of_value, upstream, gate))/call.set_gradient(1, map_elements(gradient_of_value, upstream, gate) * 2.0)/' \
   "$work/copy/examples/custom_op/swiglu.cpp"
 status=0
@@ -51,4 +72,4 @@ run_document wrong || status=$?
 [ "$status" -eq 1 ] || fail "a wrong gradient ends with status $status, not 1" "$work/wrong.log"
 grep -q "likely cause.*gradient of 'value'.*2 times\|likely cause.*gradient of 'value'.*twice" "$work/wrong.log" ||
   fail "the cause of the wrong gradient is not named" "$work/wrong.log"
-echo "the installed package builds and runs docs/examples/custom_op"
+echo "the installed package builds and runs docs/examples/custom_op, and a program by pkg-config"
