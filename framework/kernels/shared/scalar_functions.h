@@ -29,12 +29,12 @@ struct Sqrt {
 
 struct Tanh {
   template <class T> GRADUS_HOST_DEVICE T value(T x) const { return tanh(x); }
-  template <class T> GRADUS_HOST_DEVICE T derivative(T, T y) const { return T(1) - y * y; }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return tanh_slope(x); }
 };
 
 struct Sigmoid {
   template <class T> GRADUS_HOST_DEVICE T value(T x) const { return sigmoid(x); }
-  template <class T> GRADUS_HOST_DEVICE T derivative(T, T y) const { return y * (T(1) - y); }
+  template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const { return sigmoid_slope(x); }
 };
 
 /// The slope at 0 is 0.
@@ -68,18 +68,18 @@ struct Gelu {
   }
 };
 
-/// x (1 + tanh(s (x + 0.044715 x^3))) / 2 with s = sqrt(2 / pi).
+/// x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), as x sigmoid(2 u), which does not cancel left of 0.
 struct GeluTanh {
-  static constexpr double s = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;
+  static constexpr double s = 2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi;  // 2 sqrt(2 / pi)
+  static constexpr double cubic = 0.044715;
+  template <class T> GRADUS_HOST_DEVICE static T twice_u(T x) { return T(s) * (x + T(cubic) * x * x * x); }
   template <class T> GRADUS_HOST_DEVICE T value(T x) const {
-    const T t = tanh(T(s) * (x + T(0.044715) * x * x * x));
-    return x == -std::numeric_limits<T>::infinity() ? T(0) : T(0.5) * x * (T(1) + t);
+    return x == -std::numeric_limits<T>::infinity() ? T(0) : x * sigmoid(twice_u(x));
   }
   template <class T> GRADUS_HOST_DEVICE T derivative(T x, T) const {
-    const T t = tanh(T(s) * (x + T(0.044715) * x * x * x));
-    const T inner = T(s) * (T(1) + T(3 * 0.044715) * x * x);
-    const T slope = T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * inner;
-    return fabs(x) == std::numeric_limits<T>::infinity() ? T(x > T(0)) : slope;
+    const T v = twice_u(x);
+    const T slope = sigmoid(v) + x * sigmoid_slope(v) * (T(s) * (T(1) + T(3 * cubic) * x * x));
+    return fabs(x) > T(100) ? T(x > T(0)) : slope;  // x^2 may overflow where the second term is 0 long since
   }
 };
 
