@@ -3,9 +3,11 @@
 #include <cmath>
 #include <limits>
 
+#include "framework/autograd/modes.h"
 #include "framework/kernels/cpu/copy.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/cpu/prefetch.h"
+#include "framework/kernels/shared/row_unit.h"
 #include "framework/ops/dropout_mask.h"
 #include "framework/ops/ops.h"
 
@@ -15,20 +17,33 @@ namespace {
 constexpr std::int64_t rows_per_chunk = 64;
 constexpr std::int64_t rows_ahead = 2;
 
-/// y of one row, its mean and its reciprocal deviation.
-template <class X, class T, class A = Arithmetic<T>>
-void normalise_row(const X* x, const A* gain, const A* bias, T* y, A& mean, A& scale, std::int64_t n, A epsilon) {
+/// y of the row of values x(i), its mean and its reciprocal deviation; returns its variance plus epsilon.
+template <class X, class T, class A>
+A normalise_values(const X& x, const A* gain, const A* bias, T* y, A& mean, A& scale, std::int64_t n, A epsilon) {
   A sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < n; ++i) sum += A(x[i]);
+  for (std::int64_t i = 0; i < n; ++i) sum += x(i);
   const A centre = sum / A(n);
 #pragma omp simd reduction(+ : squares)
-  for (std::int64_t i = 0; i < n; ++i) squares += (A(x[i]) - centre) * (A(x[i]) - centre);
-  const A inverse = A(1) / std::sqrt(squares / A(n) + epsilon);
+  for (std::int64_t i = 0; i < n; ++i) squares += (x(i) - centre) * (x(i) - centre);
+  const A spread = squares / A(n) + epsilon, inverse = A(1) / std::sqrt(spread);
 #pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) y[i] = T((A(x[i]) - centre) * inverse * gain[i] + bias[i]);
+  for (std::int64_t i = 0; i < n; ++i) y[i] = T((x(i) - centre) * inverse * gain[i] + bias[i]);
   mean = centre;
   scale = inverse;
+  return spread;
+}
+
+/// y of one row, its mean and its reciprocal deviation; once more, in another unit, where the first gives no variance.
+template <class X, class T, class A = Arithmetic<T>>
+void normalise_row(const X* x, const A* gain, const A* bias, T* y, A& mean, A& scale, std::int64_t n, A epsilon) {
+  const auto value = [x](std::int64_t i) { return A(x[i]); };
+  const A unit = row_unit(normalise_values(value, gain, bias, y, mean, scale, n, epsilon));
+  if (unit == A(1)) return;
+  const auto in_unit = [x, unit](std::int64_t i) { return A(x[i]) * unit; };
+  normalise_values(in_unit, gain, bias, y, mean, scale, n, epsilon * unit * unit);
+  mean /= unit;
+  scale *= unit;
 }
 
 /// dx of one row; adds its g xhat and g to the sums for gain and bias.
@@ -160,12 +175,32 @@ void check_parameters(const OpCall& call, std::size_t gain) {
   if (!(call.number("epsilon") >= 0)) call.fail("epsilon must not be negative");
 }
 
-/// x normalised, as a composite.
-Tensor normalised(const Tensor& x, const Tensor& gain, const Tensor& bias, double epsilon) {
-  const Tensor centred = x - mean(x, {-1}, true);
-  const Tensor variance = mean(centred * centred, {-1}, true);
-  return centred / sqrt(variance + epsilon) * gain + bias;
+struct NormalisedRows {
+  Tensor xhat, scale;  ///< (..., n), and 1 / sqrt(variance + epsilon) (..., 1)
+};
+
+/// Rows divided by their deviation, as a composite. `unit` (..., 1) is what they are multiplied by first.
+NormalisedRows normalised_in(const Tensor& unit, const Tensor& x, double epsilon) {
+  const Tensor in_unit = x * unit;
+  const Tensor centred = in_unit - mean(in_unit, {-1}, true);
+  const Tensor inverse = 1 / sqrt(mean(centred * centred, {-1}, true) + epsilon * unit * unit);
+  return {centred * inverse, inverse * unit};
 }
+
+/// Each row's row_unit() (..., 1), a constant.
+Tensor units_of_rows(const Tensor& x, double epsilon) {
+  const NoGradScope constant;
+  const auto number = [&](double value) { return scalar(value, x.dtype(), x.device()); };
+  const Tensor centred = x - mean(x, {-1}, true), spread = mean(centred * centred, {-1}, true) + epsilon;
+  const auto choose = [&]<class A>(RowUnits<A>) {
+    const Tensor ordinary = less_equal(spread, number(RowUnits<A>::most));
+    return where(less(spread, number(RowUnits<A>::least)), number(RowUnits<A>::larger),
+                 where(ordinary, number(1), number(RowUnits<A>::smaller)));
+  };
+  return x.dtype() == DType::f64 ? choose(RowUnits<double>()) : choose(RowUnits<float>());
+}
+
+NormalisedRows normalised(const Tensor& x, double epsilon) { return normalised_in(units_of_rows(x, epsilon), x, epsilon); }
 
 /// xhat can be as large as |x| / deviation before the mean is taken off.
 double magnitude_of(double largest_x, const Tensor& y) {
@@ -192,7 +227,8 @@ const OpSpec& layer_norm_op() {
                       "dL/dx = s (h - mean(h) - xhat mean(h xhat)): the three terms are the direct way, the way through the "
                       "mean and the way through the variance. dL/dgain = sum over rows of g xhat, dL/dbias = sum of g.";
     spec.source = "Ba, Kiros and Hinton 2016, arXiv:1607.06450, equation 4";
-    spec.pitfalls = "Leaving out one of the two mean terms; dividing by n - 1.";
+    spec.pitfalls = "Leaving out one of the two mean terms; dividing by n - 1; squares that overflow, in f32 beyond 1e19, "
+                    "and give an output of 0: such rows are measured in another unit.";
     spec.inputs = {{"x"}, {"gain"}, {"bias"}};
     spec.attributes = {{"epsilon", 1e-5, "added to the variance"}};
     spec.infer = [](const OpCall& call) -> std::vector<TensorSpec> {
@@ -201,7 +237,7 @@ const OpSpec& layer_norm_op() {
       return {call.input(0).spec()};
     };
     spec.reference = [](const OpCall& call) -> Tensors {
-      return {normalised(call.input(0), call.input(1), call.input(2), call.number("epsilon"))};
+      return {normalised(call.input(0), call.number("epsilon")).xhat * call.input(1) + call.input(2)};
     };
     spec.saves = {.all_inputs = true};
     spec.cpu.bf16 = true;
@@ -249,6 +285,8 @@ const OpSpec& layer_norm_op() {
       return {{"constant row", {make.values({2, 3}, {5, 5, 5, 0, 0, 0}), make.normal({3}), make.normal({3})}, {}},
               {"one feature", {make.normal({3, 1}), make.normal({1}), make.normal({1})}, {}},
               {"special values", {make.values({3, 2}, {inf, 1, nan, 0, 1e-30, 1}), make.normal({2}), make.normal({2})}, {}},
+              {"squares overflow", {make.values({3, 2}, {1e200, -3e200, 1e308, 1.5e308, 1, 2}), make.normal({2}), make.normal({2})}, {}},
+              {"squares underflow", {make.values({2, 2}, {1e-200, -3e-200, 1, 2}), make.normal({2}), make.normal({2})}, {{"epsilon", 0.0}}},
               {"no rows", {make.normal({0, 3}), make.normal({3}), make.normal({3})}, {}}};
     };
     spec.error_samples = [](SampleMaker& make) -> std::vector<ErrorSample> {
@@ -304,7 +342,7 @@ const OpSpec& dropout_add_layer_norm_op() {
     };
     spec.reference = [](const OpCall& call) -> Tensors {
       const Tensor sum = call.input(0) + apply_reference(dropout_op(), {call.input(1)}, draw_of(call), call.where())[0];
-      return {normalised(sum, call.input(2), call.input(3), call.number("epsilon")), sum};
+      return {normalised(sum, call.number("epsilon")).xhat * call.input(2) + call.input(3), sum};
     };
     spec.saves = {.inputs = {2}, .outputs = {1}};
     spec.cpu.bf16 = true;
@@ -349,9 +387,8 @@ const OpSpec& dropout_add_layer_norm_op() {
     };
     spec.backward_composite = [](BackwardCall& call) {
       const Tensor sum = call.output(1), g = call.cotangent(0);
-      const Tensor centred = sum - mean(sum, {-1}, true);
-      const Tensor scale = 1 / sqrt(mean(centred * centred, {-1}, true) + call.number("epsilon"));
-      const Tensor xhat = centred * scale, h = g * call.input(2);
+      const auto [xhat, scale] = normalised(sum, call.number("epsilon"));
+      const Tensor h = g * call.input(2);
       const Tensor total = call.cotangent(1) + scale * (h - mean(h, {-1}, true) - xhat * mean(h * xhat, {-1}, true));
       call.set_gradient(0, total);
       call.set_gradient(1, dropout(total, call.number("probability"), call.integer("seed"), call.integer("stream")));
@@ -380,6 +417,10 @@ const OpSpec& dropout_add_layer_norm_op() {
                {make.values({3, 2}, {inf, 1, nan, 0, 1e-30, 1}), make.values({3, 2}, {0, 1, 2, nan, inf, -inf}),
                 make.normal({2}), make.normal({2})},
                drawn(0.5, 5, 1)},
+              {"squares overflow",
+               {make.values({2, 2}, {1e200, -3e200, 1, 2}), make.values({2, 2}, {1e200, 2e200, 1, 2}), make.normal({2}),
+                make.normal({2})},
+               {}},
               {"no rows", inputs(make, {0, 3}), drawn(0.5, 5, 1)}};
     };
     spec.error_samples = [](SampleMaker& make) -> std::vector<ErrorSample> {

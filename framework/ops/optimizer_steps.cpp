@@ -8,6 +8,7 @@
 #include "framework/kernels/cpu/reduce.h"
 #include "framework/kernels/elements.h"
 #include "framework/kernels/shared/adamw_step.h"
+#include "framework/kernels/shared/row_unit.h"
 #include "framework/ops/cost.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
@@ -15,11 +16,21 @@
 namespace gradus {
 namespace {
 
+constexpr double smaller_unit = RowUnits<double>::smaller;
+
 /// Elements of all inputs together.
 double total_elements(const OpCall& call) {
   double total = 0;
   for (const Tensor& input : call.inputs()) total += input.numel();
   return total;
+}
+
+/// sqrt(sum of all squares), by the sum of squares of everything times a unit. In f64 squares may overflow where the norm
+/// does not: then they are taken in a smaller unit.
+template <class Squares>
+double norm_by(const Squares& squares_in) {
+  const double squares = squares_in(1.0);
+  return std::isfinite(squares) ? std::sqrt(squares) : std::sqrt(squares_in(smaller_unit)) / smaller_unit;
 }
 
 /// Optional inputs of adamw.
@@ -64,11 +75,14 @@ const OpSpec& clip_by_global_norm_op() {
       return outputs;
     };
     spec.reference = [](const OpCall& call) {
-      double squares = 0;
-      for (const Tensor& gradient : call.inputs()) {
-        for (double value : gradient.to_vector<double>()) squares += value * value;
-      }
-      const double norm = std::sqrt(squares), factor = call.number("max_norm") / (norm + 1e-6);
+      const double norm = norm_by([&](double unit) {
+        double squares = 0;
+        for (const Tensor& gradient : call.inputs()) {
+          for (double value : gradient.to_vector<double>()) squares += (value * unit) * (value * unit);
+        }
+        return squares;
+      });
+      const double factor = call.number("max_norm") / (norm + 1e-6);
       Tensors outputs;
       for (const Tensor& gradient : call.inputs()) {
         std::vector<double> values = gradient.to_vector<double>();
@@ -79,9 +93,12 @@ const OpSpec& clip_by_global_norm_op() {
       return outputs;
     };
     spec.cpu.forward = [](ForwardCall& call) {
-      double squares = 0;
-      for (const Tensor& gradient : call.inputs()) squares += cpu::sum_of_squares(gradient);
-      const double norm = std::sqrt(squares), factor = call.number("max_norm") / (norm + 1e-6);
+      const double norm = norm_by([&](double unit) {
+        double squares = 0;
+        for (const Tensor& gradient : call.inputs()) squares += cpu::sum_of_squares(gradient, unit);
+        return squares;
+      });
+      const double factor = call.number("max_norm") / (norm + 1e-6);
       for (std::size_t i = 0; i < call.inputs().size(); ++i) {
         const Tensor& gradient = call.input(i);
         if (factor < 1) {
@@ -102,6 +119,7 @@ const OpSpec& clip_by_global_norm_op() {
     spec.edge_samples = [bound](SampleMaker& make) -> std::vector<Sample> {
       return {{"zeros", {make.values({3}, {0, -0.0, 0})}, bound(1)},
               {"empty", {make.normal({0}), make.normal({2})}, bound(1)},
+              {"squares overflow", {make.values({2}, {3e200, -4e200}), make.values({1}, {0})}, bound(1)},
               {"not a number", {make.values({2}, {NAN, 1})}, bound(1)}};
     };
     spec.error_samples = [bound](SampleMaker& make) -> std::vector<ErrorSample> {

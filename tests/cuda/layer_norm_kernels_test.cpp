@@ -280,6 +280,46 @@ TEST_CASE("a layer norm of a sum: nothing dropped, and a part of the stream's nu
   CHECK(are_same(run(given, Rows::sums, true).dupdate, run(Arguments<float>(5, 48), Rows::sums, true).dupdate));
 }
 
+namespace {
+
+/// In units that are powers of two, and large beside epsilon, rows are normalised to the same bits.
+template <class T>
+void check_units(std::size_t n, double ordinary, double huge) {
+  using A = Arithmetic<T>;
+  CAPTURE(n);
+  for (const Rows kind : {Rows::alone, Rows::sums}) {
+    for (bool naive : {false, true}) {
+      const auto in_unit = [&](double unit) {
+        Arguments<T> given(3, n);
+        for (auto* values : {&given.x, &given.update}) {
+          for (T& value : *values) value = T(A(value) * A(unit));
+        }
+        return run(given, kind, naive);
+      };
+      const Results<T> expected = in_unit(ordinary), found = in_unit(huge);
+      CHECK(are_same(found.y, expected.y));
+      CHECK(are_same(found.dgain, expected.dgain));
+      CHECK(are_same(found.dbias, expected.dbias));
+      for (std::size_t row = 0; row < 3; ++row) {
+        CHECK(found.mean[row] == expected.mean[row] * A(huge / ordinary));
+        CHECK(found.scale[row] == expected.scale[row] / A(huge / ordinary));
+      }
+      CHECK(found.scale[0] > 0);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("rows whose squares overflow are normalised in another unit") {
+  for (std::size_t n : {40, 300, 1030}) {
+    check_units<float>(n, 0x1p40, 0x1p62);
+    check_units<float>(n, 0x1p40, 0x1p110);
+    check_units<bfloat16>(n, 0x1p40, 0x1p90);
+    check_units<double>(n, 0x1p40, 0x1p700);
+  }
+}
+
 TEST_CASE("rows of one value become the bias, and what is not finite stays in its row") {
   for (const Rows kind : {Rows::alone, Rows::sums}) {
     for (bool naive : {false, true}) {

@@ -76,6 +76,21 @@ double largest_difference(const Tensors& a, const Tensors& b) {
 
 }  // namespace
 
+TEST_CASE("slopes far out are not 0 on the device either") {
+  install_cuda();
+  for (Tensor (*op)(const Tensor&, SourceLocation) : {sigmoid, tanh, gelu_tanh}) {
+    const auto slopes = [op](Device where) {
+      const Tensor x = on_device(from_values({6}, std::vector<double>{-20, -6, -4, 4, 17, 20}, DType::f64), where).detach();
+      x.set_requires_grad();
+      backward(sum(op(x, SourceLocation::current())));
+      return x.gradient().to_vector<double>();
+    };
+    const std::vector<double> here = slopes({}), there = slopes(device);
+    for (std::size_t i = 0; i < here.size(); ++i) CHECK(there[i] == doctest::Approx(here[i]).epsilon(1e-12).scale(0));
+    CHECK((there[5] != 0 && there[0] != 0));
+  }
+}
+
 TEST_CASE("second derivatives on the device are those of the CPU") {
   install_cuda();
   int compared = 0;

@@ -260,6 +260,25 @@ TEST_CASE("gradients that are not finite: their norm tells, and NaN does not spr
   CHECK(gradient.values()[1] == 1);
 }
 
+TEST_CASE("a norm whose squares overflow") {
+  const auto norm_of_values = [](auto values) {
+    using T = typename decltype(values)::value_type;
+    Buffer<T> gradient(values);
+    const FlatTensor<T> tensor{gradient.data(), std::int64_t(values.size())};
+    Buffer<GlobalNorm> norm(1);
+    Buffer<char> workspace(cuda::global_norm_workspace_bytes<T>(std::span(&tensor, 1)));
+    cuda::global_norm<T>(norm.data(), nullptr, std::span(&tensor, 1), 1, workspace.data(), nullptr);
+    cuda::synchronize(nullptr);
+    return norm.values()[0];
+  };
+  const GlobalNorm wide = norm_of_values(std::vector<double>{3e200, 0, -4e200});
+  CHECK(is_close(wide.norm, 5e200, 1e186));
+  CHECK(is_close(wide.clip_factor, 2e-201, 1e-215));
+  CHECK(is_close(norm_of_values(std::vector<float>{3e30f, -4e30f}).norm, 5e30, 1e24));
+  CHECK(std::isinf(norm_of_values(std::vector<double>{1, INFINITY}).norm));
+  CHECK(std::isnan(norm_of_values(std::vector<double>{NAN, 1e200}).norm));
+}
+
 TEST_CASE("adamw over many tensors") {
   check_adamw<double, double>(many_sizes(), 1);
   check_adamw<float, float>(many_sizes(), 0.37);

@@ -146,10 +146,11 @@ Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced, DType dtype) 
   return contiguous(sum_in_full(tensor, reduced), dtype);
 }
 
-double sum_of_squares(const Tensor& tensor) {
+double sum_of_squares(const Tensor& tensor, double unit) {
   const Tensor packed = contiguous(tensor);
   return visit_compute_dtype(packed.dtype(), [&]<class T>() {
-    return sum_of_blocks(packed.data<T>(), packed.numel(), [](double value) { return value * value; });
+    const auto square = [unit](double value) { return (value * unit) * (value * unit); };
+    return sum_of_blocks(packed.data<T>(), packed.numel(), square);
   });
 }
 

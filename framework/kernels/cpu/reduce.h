@@ -16,8 +16,8 @@ ReductionRows as_reduction_rows(const Tensor& tensor, const std::vector<bool>& r
 
 /// Sum over the axes marked in `reduced`, which keep size 1, converted to `dtype` at the end: sums of bf16 are f32.
 Tensor sum(const Tensor& tensor, const std::vector<bool>& reduced, DType dtype);
-/// Sum of squares of all elements, accumulated in double.
-double sum_of_squares(const Tensor& tensor);
+/// Sum of squares of all elements times `unit`, accumulated in double.
+double sum_of_squares(const Tensor& tensor, double unit = 1);
 /// For each row the sum of (value - mean of the row)^2, accumulated in double.
 std::vector<double> squared_deviations(const ReductionRows& rows);
 /// No NaN and no infinity among the elements; true for integer tensors.

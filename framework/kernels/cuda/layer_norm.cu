@@ -5,6 +5,7 @@
 #include "framework/kernels/cuda/kernel.h"
 #include "framework/kernels/cuda/layer_norm.h"
 #include "framework/kernels/cuda/rows.h"
+#include "framework/kernels/shared/row_unit.h"
 
 namespace gradus::cuda {
 namespace {
@@ -37,14 +38,21 @@ constexpr bool adds = !std::is_same_v<Extra, Alone>;
 template <class T, class A>
 __device__ void normalise_naive(const T* x, const A* gain, const A* bias, T* y, A* mean, A* scale, std::int64_t n,
                                 A epsilon) {
-  A sum = 0, squares = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += A(x[i]);
-  const A centre = sum / A(n);
-  for (std::int64_t i = 0; i < n; ++i) squares += (A(x[i]) - centre) * (A(x[i]) - centre);
-  const A inverse = A(1) / std::sqrt(squares / A(n) + epsilon);
-  for (std::int64_t i = 0; i < n; ++i) y[i] = T((A(x[i]) - centre) * inverse * gain[i] + bias[i]);
-  *mean = centre;
-  *scale = inverse;
+  A unit = 1, centre, spread;
+  const auto measure = [&] {
+    A sum = 0, squares = 0;
+    for (std::int64_t i = 0; i < n; ++i) sum += A(x[i]) * unit;
+    centre = sum / A(n);
+    for (std::int64_t i = 0; i < n; ++i) squares += (A(x[i]) * unit - centre) * (A(x[i]) * unit - centre);
+    spread = squares / A(n) + epsilon * unit * unit;
+  };
+  measure();
+  unit = row_unit(spread);
+  if (unit != A(1)) measure();
+  const A inverse = A(1) / std::sqrt(spread);
+  for (std::int64_t i = 0; i < n; ++i) y[i] = T((A(x[i]) * unit - centre) * inverse * gain[i] + bias[i]);
+  *mean = centre / unit;
+  *scale = inverse * unit;
 }
 
 template <class T, class A = Arithmetic<T>>
@@ -102,20 +110,28 @@ __global__ void __launch_bounds__(row_threads)
 
 // A warp or a block for a row.
 
-/// y of one row, which has these values, at the places of `row`.
+/// y of one row, which has these values, at the places of `row`: measured once more where its squares ask for another
+/// unit.
 template <class Rows, class Row, class Values, class Parameters, class T, class A>
 __device__ __forceinline__ void normalise_row(const Row& row, const Values& values, const Parameters& gains,
                                               const Parameters& biases, T* y, A* mean, A* scale, std::int64_t n,
                                               A epsilon) {
-  A sum = 0, squares = 0;
-  row.for_each([&](auto slot) { sum += values[slot]; });
-  const A centre = Rows::fold(sum, A(0), Plus()) / A(n);
-  row.for_each([&](auto slot) { squares += (values[slot] - centre) * (values[slot] - centre); });
-  const A inverse = A(1) / std::sqrt(Rows::fold(squares, A(0), Plus()) / A(n) + epsilon);
-  row.store_to(y, [&](auto slot) { return (values[slot] - centre) * inverse * gains[slot] + biases[slot]; });
+  A unit = 1, centre, spread;
+  const auto measure = [&] {
+    A sum = 0, squares = 0;
+    row.for_each([&](auto slot) { sum += values[slot] * unit; });
+    centre = Rows::fold(sum, A(0), Plus()) / A(n);
+    row.for_each([&](auto slot) { squares += (values[slot] * unit - centre) * (values[slot] * unit - centre); });
+    spread = Rows::fold(squares, A(0), Plus()) / A(n) + epsilon * unit * unit;
+  };
+  measure();
+  unit = row_unit(spread);  // the same in all threads of the row
+  if (unit != A(1)) measure();
+  const A inverse = A(1) / std::sqrt(spread);
+  row.store_to(y, [&](auto slot) { return (values[slot] * unit - centre) * inverse * gains[slot] + biases[slot]; });
   if (Rows::leads()) {
-    *mean = centre;
-    *scale = inverse;
+    *mean = centre / unit;
+    *scale = inverse * unit;
   }
 }
 

@@ -4,26 +4,33 @@
 #include "framework/kernels/cuda/optimizer.h"
 #include "framework/kernels/cuda/pack.h"
 #include "framework/kernels/cuda/tensor_table.h"
+#include "framework/kernels/shared/row_unit.h"
 
 namespace gradus::cuda {
 namespace {
 
-/// The sum of squares of each block's elements.
+/// Nothing is left to do where a norm, if one is given, is a number.
+__device__ __forceinline__ bool is_found(const GlobalNorm* norm) { return norm && norm->norm - norm->norm == 0; }
+
+/// The sum of squares of each block's elements, times `unit`; nothing where the norm is `found` already.
 template <class T>
 __global__ void __launch_bounds__(table_threads)
-    squares_kernel(TensorTable<FlatTensor<T>> table, double* of_blocks, std::int64_t blocks_before) {
+    squares_kernel(TensorTable<FlatTensor<T>> table, double* of_blocks, std::int64_t blocks_before, double unit,
+                   const GlobalNorm* found) {
+  if (is_found(found)) return;
   constexpr int pack = widest_pack<T>;
   const PartOfTensor part = part_of_block(table);
   const T* values = table.tensors[part.tensor].values;
   const bool aligned = is_aligned(values, pack * sizeof(T));  // and so is every part
   double sum = 0;
+  const auto add = [&](double value) { sum += (value * unit) * (value * unit); };
   for (std::int64_t i = part.begin + threadIdx.x * pack; i < part.end; i += table_threads * pack) {
     if (aligned && i + pack <= part.end) {
       const auto neighbours = load_pack<pack>(values + i);
 #pragma unroll
-      for (int j = 0; j < pack; ++j) sum += double(neighbours[j]) * double(neighbours[j]);
+      for (int j = 0; j < pack; ++j) add(double(neighbours[j]));
     } else {
-      for (std::int64_t j = i; j < i + pack && j < part.end; ++j) sum += double(values[j]) * double(values[j]);
+      for (std::int64_t j = i; j < i + pack && j < part.end; ++j) add(double(values[j]));
     }
   }
   sum = block_sum(sum);
@@ -33,12 +40,14 @@ __global__ void __launch_bounds__(table_threads)
 /// One block.
 template <class T>
 __global__ void __launch_bounds__(1024)
-    norm_kernel(GlobalNorm* norm, T* rounded, const double* squares_of_blocks, std::int64_t blocks, double max_norm) {
+    norm_kernel(GlobalNorm* norm, T* rounded, const double* squares_of_blocks, std::int64_t blocks, double max_norm,
+                double unit, const GlobalNorm* found) {
+  if (is_found(found)) return;
   double squares = 0;
   for (std::int64_t i = threadIdx.x; i < blocks; i += blockDim.x) squares += squares_of_blocks[i];
   squares = block_sum(squares);
   if (threadIdx.x != 0) return;
-  const double length = sqrt(squares), factor = max_norm / (length + 1e-6);
+  const double length = sqrt(squares) / unit, factor = max_norm / (length + 1e-6);
   *norm = {length, factor < 1 ? factor : 1};
   if (rounded) *rounded = T(length);
 }
@@ -128,12 +137,16 @@ template <class T>
 void global_norm(GlobalNorm* norm, T* rounded, std::span<const FlatTensor<T>> gradients, double max_norm,
                  void* workspace, Stream stream) {
   auto* squares = static_cast<double*>(workspace);
-  for_each_table(gradients, [&](const auto& table, std::int64_t blocks, std::int64_t blocks_before) {
-    launch<squares_kernel<T>>({.blocks = blocks, .threads = table_threads, .stream = stream}, table, squares,
-                              blocks_before);
-  });
-  launch<norm_kernel<T>>({.blocks = 1, .threads = 1024, .stream = stream}, norm, rounded, squares, blocks_of(gradients),
-                         max_norm);
+  const auto find = [&](double unit, const GlobalNorm* found) {
+    for_each_table(gradients, [&](const auto& table, std::int64_t blocks, std::int64_t blocks_before) {
+      launch<squares_kernel<T>>({.blocks = blocks, .threads = table_threads, .stream = stream}, table, squares,
+                                blocks_before, unit, found);
+    });
+    launch<norm_kernel<T>>({.blocks = 1, .threads = 1024, .stream = stream}, norm, rounded, squares,
+                           blocks_of(gradients), max_norm, unit, found);
+  };
+  find(1, nullptr);
+  if constexpr (std::is_same_v<T, double>) find(RowUnits<double>::smaller, norm);  // where squares overflowed
 }
 
 template <class T>

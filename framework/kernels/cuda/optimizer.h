@@ -25,8 +25,9 @@ struct GlobalNorm {
   double clip_factor;  ///< min(1, max_norm / (norm + 1e-6)); 1 if the norm is NaN
 };
 
-/// The norm of all elements of all tensors, squares and sums in double; *rounded, unless null, is the norm as a T. The
-/// workspace on the device has the bytes that global_norm_workspace_bytes() says. T is double, float or bfloat16.
+/// The norm of all elements of all tensors, squares and sums in double, in a smaller unit where they overflow; *rounded,
+/// unless null, is the norm as a T. The workspace on the device has the bytes that global_norm_workspace_bytes() says. T
+/// is double, float or bfloat16.
 template <class T>
 void global_norm(GlobalNorm* norm, T* rounded, std::span<const FlatTensor<T>> gradients, double max_norm,
                  void* workspace, Stream stream);
