@@ -15,6 +15,7 @@
 #include "framework/train/checkpoint.h"
 #include "tools/commands.h"
 #include "tools/recipes.h"
+#include "tools/run_outputs.h"
 #include "tools/token_amounts.h"
 
 namespace gradus::tools {
@@ -259,6 +260,8 @@ bool is_complete(const std::string& path, const nlohmann::json& settings) {
 
 void run_training(const TrainingRunOptions& options, const TrainingPhase& phase, models::Gpt& model,
                   const data::Vocabulary& vocabulary, const data::BatchSource& source) {
+  const RunOutputs outputs{options.writing_params_path, checkpoint_path(options), options.metrics};
+  const HeldOutputs held(outputs);
   train::TrainerOptions trainer;
   trainer.max_epochs = options.max_epochs;
   trainer.max_steps = options.max_steps;
@@ -298,6 +301,8 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
   model.set_recompute(options.recompute);
 
   optim::AdamW optimizer(model.named_parameters(), {.rule = optim::decay_rule_from_string(options.decay)});
+  const std::size_t notes = 4096 + 2 * trainer.settings.dump().size() + 4 * static_cast<std::size_t>(vocabulary.size());
+  require_room(outputs, model, optimizer, notes, double(source.batches_per_epoch()) * double(options.max_epochs));
   const data::PaddedSource padded(source, options.padded ? data::Padding::to_full_length : data::Padding::to_longest);
   const train::TrainingResult result = train::train(
       model, model.generator(), optimizer, options.padded || !model.config().takes_lengths() ? padded : source,
