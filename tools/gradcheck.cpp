@@ -107,6 +107,7 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
   only_with("--attr", of_library || of_op, "--op or --lib");
   only_with("--input", of_library || of_op, "--op or --lib");
   only_with("--timeout", of_library, "--lib");
+  only_with("--sandbox", of_library, "--lib");
   only_with("--sample", of_op, "a built-in --op");
   only_with("--order", of_op, "a built-in --op");
   only_with("--device", of_op || request.all, "a built-in --op or --all");
@@ -216,6 +217,11 @@ void add_gradcheck(CLI::App& program) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->group("How");
+  command
+      ->add_flag("--sandbox", request->sandbox,
+                 "The library may compute, read files and start threads; for the network, other processes or writing "
+                 "to files it is stopped")
+      ->group("How");
 
   command->add_flag("--explain", request->output.explain, "Every number that the verdict rests on")->group("Report");
   command->add_flag("--mutants", request->output.mutants, "How many damaged gradients this check would have rejected")
@@ -223,7 +229,7 @@ void add_gradcheck(CLI::App& program) {
   command
       ->add_flag("--strict", request->output.strict,
                  "\"Cannot tell\" counts as wrong. Exit codes: 0 agree, 1 disagree, 3 no such library, 5 cannot tell, "
-                 "6 the op crashed or timed out")
+                 "6 the op crashed, timed out or was stopped by the sandbox")
       ->group("Report");
   command->add_option("--json", request->output.json, "Write the results as JSON to FILE, - for standard output")
       ->type_name("FILE")

@@ -11,7 +11,7 @@ namespace gradus::tools {
 
 struct GradcheckRequest {
   std::string op, shared_library, model, new_op;  ///< what to check; `op` goes alone or with `shared_library`
-  bool all = false, list = false, zoo = false, tiny = false;
+  bool all = false, list = false, zoo = false, tiny = false, sandbox = false;
   std::string sample, mode = "auto";
   std::int64_t order = 0, repeat = 0;           ///< order 0: both
   std::vector<std::string> attributes, inputs;  ///< `scale=0.5`, `x=f64[2,3]:uniform(0,1)`

@@ -36,6 +36,7 @@ std::string rerun_line(const GradcheckRequest& request, const std::string& op) {
       fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(request.shared_library), op, request.seed);
   for (const std::string& attribute : request.attributes) line += " --attr " + quoted(attribute);
   for (const std::string& input : request.inputs) line += " --input " + quoted(input);
+  if (request.sandbox) line += " --sandbox";
   if (request.timeout != GradcheckRequest().timeout) line += fmt::format(" --timeout {:g}", request.timeout);
   return line;
 }
@@ -86,7 +87,8 @@ GradcheckFailure describe(const ForeignFailure& failure, const GradcheckRequest&
           .kind = std::string(to_string(failure.kind)),
           .sentence = failure.what(),
           .rerun = rerun,
-          .gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout};
+          .gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout ||
+                  failure.kind == ForeignFailureKind::forbidden};
 }
 
 /// With values of other seeds, and with sizes of their own where the op takes them.
@@ -150,7 +152,7 @@ std::string quoted(const std::string& word) {
 }
 
 void list_library(const GradcheckRequest& request) {
-  const ForeignLibrary library(request.shared_library, request.timeout);
+  const ForeignLibrary library(request.shared_library, request.timeout, request.sandbox);
   for (const std::string& name : library.names()) {
     const ForeignOp op = library.op(name);
     std::cout << fmt::format("{:30} {}\n{:30} {}", name, op.summary(), "", call_of(op));
@@ -161,7 +163,7 @@ void list_library(const GradcheckRequest& request) {
 
 void check_library(const GradcheckRequest& request, GradcheckSession& session) {
   try {
-    const ForeignLibrary library(request.shared_library, request.timeout);
+    const ForeignLibrary library(request.shared_library, request.timeout, request.sandbox);
     if (request.op.empty() && library.names().size() > 1 && (!request.inputs.empty() || !request.attributes.empty())) {
       fail<UsageError>("--input and --attr are for one op: name it with --op; {} has {}", request.shared_library,
                        fmt::join(library.names(), ", "));

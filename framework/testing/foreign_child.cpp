@@ -19,18 +19,23 @@
 #include <vector>
 
 #include "framework/base/error.h"
+#include "framework/testing/foreign_keeper.h"
 #include "framework/testing/foreign_protocol.h"
+#include "framework/testing/foreign_sandbox.h"
 
 namespace gradus::testing::foreign {
 namespace {
 
 Control* control = nullptr;  ///< for the signal handler
+pid_t own_id = 0;
 alignas(16) char signal_stack[64 * 1024];
 
 void leave_note(int signal, siginfo_t* info, void* raw_context) {
+  if (::getpid() != own_id) ::_exit(128 + signal);  // one that the op has started
   [[maybe_unused]] const auto* context = static_cast<const ucontext_t*>(raw_context);
   control->signal_code = info->si_code;
   control->address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+  control->system_call = signal == SIGSYS ? info->si_syscall : 0;
   control->access = -1;
 #if defined(__x86_64__)
   if (signal == SIGSEGV) control->access = context->uc_mcontext.gregs[REG_ERR] & 2 ? 1 : 0;
@@ -51,11 +56,10 @@ void install_handlers() {
   }, usual{};
   noted.sa_sigaction = leave_note;
   noted.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS})
-    ::sigaction(signal, &noted, nullptr);
   usual.sa_handler = SIG_DFL;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGPIPE, SIGUSR1, SIGUSR2})
-    ::sigaction(signal, &usual, nullptr);
+  for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &usual, nullptr);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGXFSZ})
+    ::sigaction(signal, &noted, nullptr);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -64,10 +68,39 @@ void install_handlers() {
 /// Runs before the exit handlers that were copied from the parent, which must not run here.
 void leave_at_exit(int status, void*) { ::_exit(status); }
 
-void become_a_child_of(int parent, int socket) {
+void lower(__rlimit_resource resource, std::int64_t most) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max = std::min(limit.rlim_max, static_cast<rlim_t>(most));
+  ::setrlimit(resource, &limit);
+}
+
+/// Bytes of private memory that this process has, of the checker's mostly.
+std::int64_t private_memory() {
+  long pages[6] = {};
+  if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
+    for (long& count : pages) (void)!std::fscanf(file, "%ld", &count);
+    std::fclose(file);
+  }
+  return pages[5] * page_size();
+}
+
+/// Against accidents: a loop that allocates, writes or forks without end.
+void limit_resources() {
+  constexpr std::int64_t most_memory = std::int64_t{4} << 30;
+  const std::int64_t all_memory = ::sysconf(_SC_PHYS_PAGES) * page_size();
+  lower(RLIMIT_CORE, 0);
+  lower(RLIMIT_FSIZE, largest_file);
+  lower(RLIMIT_DATA, private_memory() + std::min(most_memory, all_memory));
+  lower(RLIMIT_NPROC, tasks_of_system() + most_tasks);  // the kernel counts all of a user's, and does not hold root to it
+}
+
+void become_a_child_of(int keeper, int socket) {
+  own_id = ::getpid();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(0);
-  ::setpgid(0, 0);
+  if (::getppid() != keeper) ::_exit(0);
+  ::setsid();
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   ::prctl(PR_SET_NAME, "gradus-op");
   if (socket != 3) ::dup2(socket, 3);
   ::close_range(4, ~0u, 0);
@@ -75,8 +108,7 @@ void become_a_child_of(int parent, int socket) {
   ::dup2(nothing, STDIN_FILENO);
   if (nothing > 3) ::close(nothing);
   ::dup2(STDERR_FILENO, STDOUT_FILENO);
-  const rlimit no_core{0, 0};
-  ::setrlimit(RLIMIT_CORE, &no_core);
+  limit_resources();
   // The threads of the parent's OpenMP pool were not copied: a parallel region would wait for them for ever.
   omp_set_num_threads(1);
   install_handlers();
@@ -109,6 +141,12 @@ class Child {
   const gradus_op& op() const { return library_->ops[control->op]; }
 
   void load() {
+    if (control->sandbox) {
+      if (const std::string reason = enter_sandbox(3); !reason.empty()) {
+        control->result = Result::no_sandbox;
+        return keep_message(reason.c_str());
+      }
+    }
     control->stage = Stage::loading;
     void* library = ::dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL);
     const char* reason = library ? nullptr : ::dlerror();
@@ -189,9 +227,9 @@ class Child {
 
 }  // namespace
 
-void serve(int socket, const std::string& path, Control* shared, std::byte* data, int parent) {
+void serve(int socket, const std::string& path, Control* shared, std::byte* data, int keeper) {
   control = shared;
-  become_a_child_of(parent, socket);
+  become_a_child_of(keeper, socket);
   Child child(path, data);
   for (;;) {
     char byte;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "framework/base/printable.h"
+#include "framework/testing/foreign_sandbox.h"
 
 namespace gradus::testing {
 
@@ -13,6 +14,7 @@ std::string_view to_string(Kind kind) {
   switch (kind) {
     case Kind::crash: return "crashed";
     case Kind::timeout: return "timed out";
+    case Kind::forbidden: return "forbidden";
     case Kind::out_of_bounds: return "out of bounds";
     case Kind::unwritten: return "unwritten";
     case Kind::input_modified: return "input modified";
@@ -47,6 +49,7 @@ std::string signal_name(int signal, int code) {
     case SIGABRT: return "abort() was called (a failed assertion, an uncaught exception or a damaged heap)";
     case SIGFPE: return code == FPE_INTDIV ? "integer division by zero" : "arithmetic fault";
     case SIGTRAP: return "trap";
+    case SIGXFSZ: return fmt::format("a file grew beyond {} MiB, which is as much as an op may write", largest_file >> 20);
     case SIGKILL: return "it was killed (perhaps because memory ran out)";
     default: return fmt::format("signal {}", signal);
   }
@@ -83,11 +86,20 @@ void explain_end(const std::string& who, const Process& process, const Answer& a
   const Stage stage = control.stage;
   if (answer.kind == Answer::Kind::timed_out)
     fail_foreign(Kind::timeout, who, stage, fmt::format("did not return within {:g} s", timeout));
+  if (answer.too_many) {
+    fail_foreign(Kind::crash, who, stage,
+                 fmt::format("had more than {} processes and threads at a time, and was ended", most_tasks));
+  }
+  if (answer.keeper_gone) fail_foreign(Kind::crash, who, stage, "ended the process that keeps watch over it");
   if (control.signal == 0) {
     fail_foreign(Kind::crash, who, stage,
                  answer.cut_off  ? "closed its connection to the checker and did not return"
                  : answer.exited ? fmt::format("ended the process with exit code {}", answer.code)
                                  : "crashed: " + signal_name(answer.code, 0));
+  }
+  if (control.signal == SIGSYS && control.sandbox) {
+    fail_foreign(Kind::forbidden, who, stage,
+                 fmt::format("tried {}, which the sandbox does not allow", act_of(control.system_call)));
   }
   if (stage == Stage::reading)
     fail_foreign(Kind::bad_description, who, stage, "holds a pointer that leads nowhere: " + crash_reason(control));
@@ -112,6 +124,7 @@ void explain_result(const std::string& who, const Control& control) {
   switch (control.result) {
     case Result::threw: fail_foreign(Kind::crash, who, control.stage, "threw a C++ exception: " + message);
     case Result::no_library: fail<DataError>("{}: {}", who, message);
+    case Result::no_sandbox: fail<Error>("{}: it is not run, there is no sandbox here: {}", who, message);
     case Result::bad_description: throw ForeignFailure(Kind::bad_description, fmt::format("{}: {}", who, message));
     default: break;
   }

@@ -59,6 +59,7 @@ class ForeignOp::Session {
   std::shared_ptr<const std::vector<OpRecord>> records;
   int op = 0;
   double timeout = 0;
+  bool sandbox = false;
   std::map<std::string, double> attributes;
   std::vector<double> attribute_values;
   std::vector<ForeignInput> inputs;
@@ -111,7 +112,8 @@ class ForeignOp::Session {
     if (process_ && process_->data_bytes() >= data_bytes) return *process_;
     process_.reset();
     has_layout_ = false;
-    auto started = std::make_unique<Process>(path, std::max({2 * data_bytes, room_for_records, std::int64_t{1} << 24}));
+    auto started = std::make_unique<Process>(path, std::max({2 * data_bytes, room_for_records, std::int64_t{1} << 24}),
+                                             sandbox);
     const std::vector<OpRecord> now = load(*started, library, timeout);
     const std::vector<OpRecord>& before = *records;
     if (now.size() != before.size() || std::memcmp(now.data(), before.data(), now.size() * sizeof(OpRecord)) != 0)
@@ -333,11 +335,12 @@ void ForeignOp::look_for_reads_before_buffers(const Tensors& inputs) const {
   if (session_->record().has_jvp) session_->jvp(inputs, Tensors(inputs.size()));
 }
 
-ForeignLibrary::ForeignLibrary(const std::string& path, double timeout) : timeout_(timeout) {
+ForeignLibrary::ForeignLibrary(const std::string& path, double timeout, bool sandbox)
+    : timeout_(timeout), sandbox_(sandbox) {
   if (!(timeout > 0)) fail<UsageError>("a time limit of {:g} s is none", timeout);
   require_shared_library(path);
   path_ = std::filesystem::absolute(path);
-  Process process(path_, room_for_records);
+  Process process(path_, room_for_records, sandbox);
   records_ = std::make_shared<std::vector<OpRecord>>(load(process, std::filesystem::path(path).filename(), timeout));
   for (const OpRecord& op : *records_) names_.push_back(op.name);
 }
@@ -353,6 +356,7 @@ ForeignOp ForeignLibrary::op(const std::string& name, const std::map<std::string
   session->records = records_;
   session->op = static_cast<int>(found - names_.begin());
   session->timeout = timeout_;
+  session->sandbox = sandbox_;
   const OpRecord& record = session->record();
   session->summary = record.summary;
   std::vector<std::string> known;

@@ -20,6 +20,7 @@ struct OpRecord;
 enum class ForeignFailureKind {
   crash,            ///< a signal, a C++ exception, or the end of the process
   timeout,          ///< no answer within the time limit
+  forbidden,        ///< asked for what the sandbox does not allow
   out_of_bounds,    ///< reached outside a buffer
   unwritten,        ///< an element that should have been set was not
   input_modified,   ///< wrote to what it may only read
@@ -76,9 +77,10 @@ class ForeignOp {
 
 class ForeignLibrary {
  public:
-  /// Loads the library in a child process and asks what is in it. `timeout`: seconds for each call into it. Throws
-  /// DataError where it is missing or no library; ForeignFailure where it crashes, hangs or describes itself wrongly.
-  explicit ForeignLibrary(const std::string& path, double timeout = 10);
+  /// Loads the library in a child process and asks what is in it. `timeout`: seconds for each call into it. `sandbox`: it
+  /// may compute, read files and start threads, nothing else. Throws DataError where it is missing or no library;
+  /// ForeignFailure where it crashes, hangs or describes itself wrongly; Error where the kernel has no sandbox.
+  explicit ForeignLibrary(const std::string& path, double timeout = 10, bool sandbox = false);
 
   const std::vector<std::string>& names() const { return names_; }
   /// Throws UsageError for an unknown op or attribute, naming the known ones.
@@ -87,6 +89,7 @@ class ForeignLibrary {
  private:
   std::string path_;
   double timeout_;
+  bool sandbox_;
   std::vector<std::string> names_;
   std::shared_ptr<const std::vector<foreign::OpRecord>> records_;
 };

@@ -1,6 +1,7 @@
 #include "framework/testing/foreign_process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -27,7 +28,7 @@ std::int64_t page_size() {
 
 std::int64_t whole_pages(std::int64_t bytes) { return (bytes + page_size() - 1) / page_size() * page_size(); }
 
-Process::Process(const std::string& path, std::int64_t data_bytes) {
+Process::Process(const std::string& path, std::int64_t data_bytes, bool sandbox) {
   const std::int64_t control_bytes = whole_pages(sizeof(Control)), all = control_bytes + whole_pages(data_bytes);
   void* const memory = ::mmap(nullptr, static_cast<std::size_t>(all), PROT_READ | PROT_WRITE,
                               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -35,24 +36,43 @@ Process::Process(const std::string& path, std::int64_t data_bytes) {
   memory_ = memory;
   memory_bytes_ = all;
   control().data_bytes = all - control_bytes;
+  control().sandbox = sandbox;
 
+  try {
+    start(path);
+  } catch (...) {
+    ::munmap(memory_, static_cast<std::size_t>(memory_bytes_));
+    throw;
+  }
+}
+
+void Process::start(const std::string& path) {
   // What is still to be written would be written twice.
   std::fflush(nullptr);
   std::cout.flush();
-  const pid_t parent = ::getpid();
-  int sockets[2] = {-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0) id_ = ::fork();
-  else id_ = -1;
-  if (id_ == 0) serve(sockets[1], path, &control(), data(), parent);
-  const int reason = errno;
-  if (sockets[1] >= 0) ::close(sockets[1]);
-  socket_ = sockets[0];
-  if (id_ < 0) {
-    if (socket_ >= 0) ::close(socket_);
-    ::munmap(memory_, static_cast<std::size_t>(memory_bytes_));
+  const auto refuse = [&](int reason) {
     fail<Error>("{}: no process can be started for it: {}", path, std::strerror(reason));
+  };
+  int sockets[2], reports[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) refuse(errno);
+  if (::pipe2(reports, O_CLOEXEC) != 0) {
+    const int reason = errno;
+    ::close(sockets[0]), ::close(sockets[1]);
+    refuse(reason);
   }
-  ::setpgid(id_, id_);  // the child does the same: whoever comes first
+  const pid_t checker = ::getpid();
+  keeper_ = ::fork();
+  if (keeper_ == 0)
+    keep(reports[1], checker, [&](pid_t keeper) { serve(sockets[1], path, &control(), data(), keeper); });
+  const int reason = errno;
+  ::close(sockets[1]), ::close(reports[1]);
+  socket_ = sockets[0], reports_ = reports[0];
+  std::optional<KeeperReport> begun;
+  if (keeper_ > 0) begun = next_report(10'000);
+  if (begun) id_ = begun->op;
+  if (id_ > 0) return;
+  end(true);
+  refuse(keeper_ < 0 ? reason : begun ? begun->error : ECHILD);
 }
 
 Process::~Process() {
@@ -63,32 +83,40 @@ Process::~Process() {
 std::byte* Process::data() const { return static_cast<std::byte*>(memory_) + whole_pages(sizeof(Control)); }
 std::int64_t Process::data_bytes() const { return memory_bytes_ - whole_pages(sizeof(Control)); }
 
+std::optional<KeeperReport> Process::next_report(int milliseconds) {
+  KeeperReport report;
+  pollfd wait{reports_, POLLIN, 0};
+  int ready;
+  do ready = ::poll(&wait, 1, milliseconds);
+  while (ready < 0 && errno == EINTR);
+  if (ready <= 0 || ::read(reports_, &report, sizeof report) != sizeof report) return {};
+  return report;
+}
+
 /// Ends the process with all that it has started, or waits for its end; tells how it ended.
 Answer Process::end(bool kill) {
   Answer answer{Answer::Kind::ended};
   if (socket_ >= 0) ::close(std::exchange(socket_, -1));
-  if (id_ <= 0) return answer;
-  // A closed socket nearly always means that the process has ended; otherwise the op has closed it, and is not waited
-  // for.
-  answer.cut_off = !kill;
-  for (int i = 0; !kill && i < 1000; ++i) {
-    siginfo_t ended{};
-    const int failed = ::waitid(P_PID, static_cast<id_t>(id_), &ended, WEXITED | WNOHANG | WNOWAIT);
-    if (failed || ended.si_pid != 0) {
-      answer.cut_off = false;
-      break;
-    }
-    ::usleep(1000);
+  if (keeper_ > 0) {
+    // A closed socket nearly always means that the process has ended; otherwise the op has closed it, and is not waited
+    // for.
+    std::optional<KeeperReport> last;
+    if (!kill) last = next_report(1000);
+    answer.cut_off = !kill && !last;
+    ::kill(keeper_, SIGTERM);
+    if (!last) last = next_report(5000);
+    ::kill(keeper_, SIGKILL);
+    pid_t waited;
+    do waited = ::waitpid(keeper_, nullptr, 0);
+    while (waited < 0 && errno == EINTR);
+    answer.keeper_gone = !last;
+    if (!last) end_adopted();
+    else if (WIFEXITED(last->wait_status)) answer.exited = true, answer.code = WEXITSTATUS(last->wait_status);
+    else answer.code = WTERMSIG(last->wait_status);
+    answer.too_many = last && last->too_many;
   }
-  ::kill(-id_, SIGKILL);
-  ::kill(id_, SIGKILL);
-  int status = 0;
-  pid_t waited;
-  do waited = ::waitpid(id_, &status, 0);
-  while (waited < 0 && errno == EINTR);
-  id_ = 0;
-  answer.exited = waited > 0 && WIFEXITED(status);
-  if (waited > 0) answer.code = answer.exited ? WEXITSTATUS(status) : WTERMSIG(status);
+  id_ = keeper_ = 0;
+  if (reports_ >= 0) ::close(std::exchange(reports_, -1));
   return answer;
 }
 

@@ -3,6 +3,9 @@
 
 #include <sys/types.h>
 
+#include <optional>
+
+#include "framework/testing/foreign_keeper.h"
 #include "framework/testing/foreign_protocol.h"
 
 namespace gradus::testing::foreign {
@@ -11,14 +14,16 @@ struct Answer {
   enum class Kind { answered, ended, timed_out } kind;
   bool exited = false;  ///< ended by exit; otherwise by a signal
   bool cut_off = false;  ///< it lived on without its connection, and was killed
+  bool too_many = false;     ///< it was ended for having too many processes and threads
+  bool keeper_gone = false;  ///< its keeper was killed, and it with it
   int code = 0;         ///< exit status or signal
 };
 
 class Process {
  public:
   /// Starts the process with `data_bytes` of shared memory (taken only as it is used). The library is loaded by the
-  /// first request, `load`.
-  Process(const std::string& path, std::int64_t data_bytes);
+  /// first request, `load`, in a sandbox where that is asked for.
+  Process(const std::string& path, std::int64_t data_bytes, bool sandbox);
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -34,11 +39,15 @@ class Process {
 
  private:
   Answer end(bool kill);
+  void start(const std::string& path);
+  /// The keeper's next report; nothing after `milliseconds`, or where the keeper is gone.
+  std::optional<KeeperReport> next_report(int milliseconds);
 
+  const Adoption adoption_;
   void* memory_ = nullptr;
   std::int64_t memory_bytes_ = 0;
-  int socket_ = -1;
-  pid_t id_ = 0;
+  int socket_ = -1, reports_ = -1;
+  pid_t id_ = 0, keeper_ = 0;
 };
 
 }  // namespace gradus::testing::foreign

@@ -39,7 +39,7 @@ struct OpRecord {
 enum class Request : std::int32_t { load, shape, forward, backward, jvp };
 /// Whose code is running.
 enum class Stage : std::int32_t { checker, loading, describing, reading, shape, forward, backward, jvp };
-enum class Result : std::int32_t { done, refused, threw, no_library, bad_description };
+enum class Result : std::int32_t { done, refused, threw, no_library, bad_description, no_sandbox };
 
 /// Whole pages within the data area. Everything else there can be neither read nor written.
 struct Pages {
@@ -56,6 +56,7 @@ struct Control {
   std::int32_t buffer_count;
   Pages buffers[max_buffers];
   std::int64_t data_bytes;
+  std::int32_t sandbox;  ///< the process is to enter one before it loads anything
   double attributes[GRADUS_MAX_COUNT];
   gradus_tensor inputs[GRADUS_MAX_COUNT], outputs[GRADUS_MAX_COUNT], cotangents[GRADUS_MAX_COUNT];
   gradus_tensor gradients[GRADUS_MAX_COUNT], tangents[GRADUS_MAX_COUNT], output_tangents[GRADUS_MAX_COUNT];
@@ -71,14 +72,17 @@ struct Control {
   volatile std::int32_t signal, signal_code;
   volatile std::int32_t access;  ///< 1: writing, 0: reading, -1: unknown
   volatile std::uint64_t address, stack_pointer;
+  volatile std::int64_t system_call;  ///< of a SIGSYS
 };
+
+inline constexpr std::int64_t largest_file = 256 << 20;  ///< bytes that an op may write to a file
 
 std::int64_t page_size();
 /// `bytes` rounded up to whole pages.
 std::int64_t whole_pages(std::int64_t bytes);
 
 /// The life of the child: answers requests that arrive on the socket until it is closed.
-[[noreturn]] void serve(int socket, const std::string& path, Control* control, std::byte* data, int parent);
+[[noreturn]] void serve(int socket, const std::string& path, Control* control, std::byte* data, int keeper);
 
 /// Copies what a library says of itself into the records, of which there is room for max_ops; returns their number.
 /// Throws ContractError for whatever cannot be.
