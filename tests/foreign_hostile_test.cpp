@@ -77,7 +77,7 @@ TEST_CASE("what a library does besides computing is bounded, and said") {
 }
 
 TEST_CASE("a fork bomb ends") {
-  check_rows({{"fork_bomb", 6, "backward had more than 1024 processes and threads at a time, and was ended"}}, "--timeout 30");
+  check_rows({{"fork_bomb", 6, "backward had more than 512 processes and threads at a time, and was ended"}}, "--timeout 30");
 }
 
 TEST_CASE("nothing is left where the checker itself is killed") {

@@ -8,7 +8,7 @@
 
 namespace gradus::testing::foreign {
 
-inline constexpr int most_tasks = 1024;  ///< processes and threads that an op may have at a time
+inline constexpr int most_tasks = 512;  ///< processes and threads that an op may have at a time
 
 /// What the keeper tells the checker: once the op's process has begun, and once more when all is over.
 struct KeeperReport {
