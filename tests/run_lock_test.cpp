@@ -374,6 +374,7 @@ TEST_CASE("two runs on one path: one trains, the other says which") {
 TEST_CASE("runs that share the checkpoint or the metrics alone are runs on one path too") {
   const std::string question = "finetune vanilla corpus.txt --finetune_corpus_path train.tsv --layers 1 --heads 2 --width 16 --max_epochs 1 ";
   const std::string text = "pretrain-text corpus.txt --layers 1 --heads 2 --width 16 --max_steps 2 ";
+  std::signal(SIGINT, SIG_DFL);  // in the background it is ignored
   Program running(world(), gradus_command(words(endless + "--writing_params_path m --metrics m.jsonl")));
   await_steps(running);
   const std::pair<std::string, std::string> table[] = {
@@ -401,6 +402,7 @@ TEST_CASE("runs that share the checkpoint or the metrics alone are runs on one p
 
 TEST_CASE("no lock is left by an end, an error or Ctrl-C; after SIGKILL the next run takes it over") {
   const std::string line = endless + "--writing_params_path m --metrics m.jsonl ";
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);  // under nohup they are ignored
   for (const char* name : {"m", "m.checkpoint", "m.jsonl"}) std::filesystem::remove(world() / name);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     std::filesystem::remove(world() / "m.jsonl");
