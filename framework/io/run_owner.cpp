@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 
 namespace gradus::io {
 namespace {
@@ -19,11 +20,12 @@ namespace {
 constexpr std::string_view title = "gradus run\n";
 constexpr std::size_t longest_command = 300;
 
-/// One line without control characters, whoever wrote it.
+/// One printable line, whoever wrote it.
 std::string one_line(std::string text) {
-  for (char& c : text) c = static_cast<unsigned char>(c) < ' ' || c == 0x7f ? ' ' : c;
-  while (!text.empty() && text.back() == ' ') text.pop_back();
-  return text.size() <= longest_command ? text : text.substr(0, longest_command) + "...";
+  const bool is_long = text.size() > longest_command;
+  if (is_long) text.resize(longest_command);
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return printable(text) + (is_long ? "..." : "");
 }
 
 std::string whole(const std::string& path) {
@@ -45,6 +47,12 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 ? one_line(name) : "";
 }
 
+std::string command_line() {
+  std::string words = whole("/proc/self/cmdline");
+  std::replace(words.begin(), words.end(), '\0', ' ');
+  return one_line(words);
+}
+
 std::string now() {
   const std::time_t seconds = std::time(nullptr);
   std::tm local{};
@@ -61,7 +69,7 @@ RunOwner RunOwner::this_process() {
           .boot = one_line(whole("/proc/sys/kernel/random/boot_id")),
           .process_start = start_of(::getpid()),
           .since = now(),
-          .command = one_line(whole("/proc/self/cmdline"))};
+          .command = command_line()};
 }
 
 std::string RunOwner::to_text() const {
