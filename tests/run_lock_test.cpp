@@ -418,6 +418,17 @@ TEST_CASE("no lock is left by an end, an error or Ctrl-C; after SIGKILL the next
     CHECK(running.wait().status == 128 + signal);
     CHECK(locks_left().empty());
   }
+  {
+    std::filesystem::remove(world() / "m.jsonl");
+    Program running(world(), gradus_command(words(line + "--resume")));
+    await_steps(running);
+    for (const int milliseconds : {0, 1, 150}) {  // once more to leave at once
+      std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+      if (!running.has_ended()) running.send(SIGINT);
+    }
+    CHECK(running.wait().status == 130);
+    CHECK(locks_left().empty());
+  }
   CHECK(run_program(world(), words(line)).status == 2);  // there is a checkpoint
   CHECK(run_program(world(), words(line + "--resume --seed 5")).status == 2);
   CHECK(run_program(world(), words(line + "--force --pretrain_lr 900")).status != 0);

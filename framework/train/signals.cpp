@@ -5,6 +5,8 @@
 #include <csignal>
 #include <string_view>
 
+#include "framework/io/run_lock.h"
+
 namespace gradus::train {
 namespace {
 
@@ -15,7 +17,10 @@ struct sigaction previous_interrupt, previous_terminate, previous_hangup, previo
 void on_stop(int signal) {
   // A closing terminal sends SIGHUP twice: by the shell, and by the kernel once the shell has ended.
   if (stop_signal != 0 && signal == SIGHUP) return;
-  if (stop_signal != 0) ::_exit(128 + signal);
+  if (stop_signal != 0) {
+    io::RunLock::release_all();
+    ::_exit(128 + signal);
+  }
   stop_signal = signal;
   const std::string_view text = will_save
                                     ? "\nstopping: the step is finished and saved first; once more to leave at once\n"
