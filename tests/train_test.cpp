@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "framework/autograd/autograd.h"
+#include "framework/base/bars.h"
 #include "framework/io/files.h"
 #include "framework/io/safetensors.h"
 #include "framework/kernels/cpu/parallel.h"
@@ -180,6 +181,7 @@ TEST_CASE("a step: forward, backward, clip, update at the current rate, and only
   Run run;
   double rate = run.options.schedule.peak;  // the first step runs at the peak, warm-up or not
   std::int64_t tokens = 0, step = 0;
+  train::LossCurve losses;
   for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
     for (std::int64_t index = 0; index < batches; ++index) {
       const data::Batch batch = run.source.batch(epoch, index);
@@ -195,8 +197,10 @@ TEST_CASE("a step: forward, backward, clip, update at the current rate, and only
       tokens += index == batches - 1 ? 10 : 15;
       rate = run.options.schedule.rate(tokens);
       ++step;
+      losses.add(step, loss.item());
       CHECK(reference().metrics.at(step - 1) == nlohmann::json{{"step", step}, {"epoch", epoch + 1}, {"iter", index}, {"tokens", tokens},
-                                                             {"loss", loss.item()}, {"lr", rate}, {"grad_norm", norm}});
+                                                             {"loss", loss.item()}, {"loss_smoothed", losses.smoothed()},
+                                                             {"lr", rate}, {"grad_norm", norm}});
     }
   }
   CHECK(run.state() == reference().state);
@@ -651,10 +655,166 @@ TEST_CASE("training mode is on while training") {
   CHECK(run.state() == reference().state);
 }
 
+TEST_CASE("a checkpoint of an older version, without losses and evaluations, is resumed") {
+  const TemporaryFolder folder;
+  Run first;
+  first.options.checkpoint_path = folder / "checkpoint";
+  first.options.max_steps = 5;
+  first.train();
+  io::SafetensorsFile file = io::read_safetensors(first.options.checkpoint_path);
+  nlohmann::json state = nlohmann::json::parse(file.metadata.at("state"));
+  for (const char* added : {"losses", "best", "unevaluated"}) CHECK(state.erase(added) == 1);
+  file.metadata["state"] = state.dump();
+  io::write_safetensors(first.options.checkpoint_path, file);
+  Run second(9);
+  second.options = first.options;
+  second.options.max_steps = 0;
+  second.options.resume = true;
+  second.train();
+  CHECK(second.state() == reference().state);
+}
+
+// ---- held-out data ----
+
+namespace {
+
+/// A run that looks at held-out data every five steps, and at its end.
+struct Looking : Run {
+  explicit Looking(const TemporaryFolder& folder, std::uint64_t seed = 1) : Run(seed) {
+    options.metrics_path = folder / "metrics.jsonl";
+    options.checkpoint_path = folder / "checkpoint";
+    options.evaluated = "held_out";
+    options.evaluate_every = 5;
+    options.evaluate = [this] {
+      looks.push_back(optimizer.step_count());
+      if (during_look) during_look();
+      train::stop_evaluation_on_signal();
+      model.generator().take_stream();  // whatever it draws, and in whatever mode it leaves the model
+      const double mean = train::mean_loss(model, held_out, [&](const data::Batch& batch) {
+        CHECK_FALSE(model.is_training());
+        return loss(batch);
+      });
+      model.set_training(false);
+      return train::Evaluation{.loss = mean, .right = optimizer.step_count() % 7, .questions = 12};
+    };
+  }
+  Counting held_out;
+  std::vector<std::int64_t> looks;
+  std::function<void()> during_look;
+};
+
+}  // namespace
+
+TEST_CASE("looking at held-out data changes no bit of the training") {
+  const TemporaryFolder folder;
+  Looking run(folder);
+  run.options.progress = train::ProgressMode::plain;
+  train::TrainingResult result;
+  const std::string said = errors_of([&] { result = run.train(); });
+  CHECK(run.state() == reference().state);
+  CHECK(run.looks == std::vector<std::int64_t>{5, 10, 12});
+  std::vector<nlohmann::json> metrics = metrics_of(run.options.metrics_path);
+  for (nlohmann::json& line : metrics) {
+    const bool looked = line["step"] == 5 || line["step"] == 10 || line["step"] == 12;
+    CHECK(line.erase("eval_loss") == looked);
+    CHECK(line.erase("eval_score") == looked);
+  }
+  CHECK(metrics == reference().metrics);
+  CHECK(has(said, "evaluated on held_out: every 5 steps (the next after step 5), and at the end\n"));
+  CHECK(has(said, "checkpoint: on Ctrl-C and every 600 seconds\n"));
+  const double last = metrics_of(run.options.metrics_path).back()["eval_loss"];
+  CHECK(has(said, fmt::format("step 12: held-out loss {:.4f}, 5 of 12 right (41.7 %)\n", last)));
+  CHECK(has(said, "; 5 of 12 right (41.7 %) after step 5\n"));
+  CHECK(result.best.loss_step == 12);
+  CHECK(result.best.loss == last);
+  CHECK(run.model.is_training());
+
+  // The mean is over all that is predicted: batches weigh as much as they have targets.
+  double sum = 0;
+  run.model.set_training(false);
+  for (std::int64_t index = 0; index < batches; ++index) {
+    const data::Batch batch = run.source.batch(0, index);
+    sum += run.loss(batch).item() * double(batch.predicted);
+  }
+  CHECK(last == doctest::Approx(sum / 55));
+}
+
+TEST_CASE("a run that is stopped after any step, or while it looks, looks at the same in the end") {
+  const TemporaryFolder undisturbed_folder;
+  Looking undisturbed(undisturbed_folder);
+  const train::BestEvaluation best = undisturbed.train().best;
+  const std::vector<nlohmann::json> metrics = metrics_of(undisturbed.options.metrics_path);
+  for (const bool while_looking : {false, true}) {
+    for (std::int64_t last = 1; last <= all_steps; ++last) {
+      if (while_looking && last % 5 != 0 && last != all_steps) continue;
+      CAPTURE(last);
+      const TemporaryFolder folder;
+      Looking first(folder), second(folder, 99), third(folder, 98);
+      first.options.checkpoint_every = 2;
+      if (while_looking) {
+        first.during_look = [&] {
+          if (first.optimizer.step_count() == last) std::raise(SIGTERM);
+        };
+        // A crash behind the checkpoint that waits for its look.
+        errors_of([&] { CHECK(first.train().signal == SIGTERM); });
+        CHECK(metrics_of(first.options.metrics_path).size() == static_cast<std::size_t>(last - 1));
+        second.options.resume = true;
+        try {
+          second.train([&](std::int64_t step) {
+            if (step == last + 1) throw Crash{};
+          });
+        } catch (const Crash&) {
+        }
+        CHECK(second.looks == std::vector<std::int64_t>{last});
+      } else {
+        errors_of([&] {
+          first.train([&](std::int64_t step) {
+            if (step == last) std::raise(SIGINT);
+          });
+        });
+      }
+      third.options.resume = true;
+      const train::TrainingResult result = third.train();
+      CHECK(third.state() == reference().state);
+      CHECK(metrics_of(third.options.metrics_path) == metrics);
+      CHECK(result.best.state() == best.state());
+    }
+  }
+}
+
+TEST_CASE("a look that waits is left out where the resumed run looks no more") {
+  const TemporaryFolder folder;
+  Looking first(folder);
+  first.during_look = [] { std::raise(SIGINT); };
+  errors_of([&] { first.train(); });
+  Run second(7);
+  second.options.metrics_path = first.options.metrics_path;
+  second.options.checkpoint_path = first.options.checkpoint_path;
+  second.options.resume = true;
+  second.train();
+  CHECK(second.state() == reference().state);
+  CHECK(metrics_of(second.options.metrics_path) == reference().metrics);
+}
+
+TEST_CASE("time spent looking is none of the training's") {
+  const TemporaryFolder folder;
+  Looking run(folder);
+  run.during_look = [&] {
+    if (run.optimizer.step_count() <= 4) ::usleep(300000);
+  };
+  run.options.progress = train::ProgressMode::bar;
+  run.options.evaluate_every = 1;
+  const std::string said = errors_of([&] { run.train(); });
+  CHECK(has(said, "step 3: looking at held_out"));
+  CHECK_FALSE(has(said, "0m01s left"));
+  CHECK_FALSE(has(said, "0m02s left"));
+  for (const nlohmann::json& line : metrics_of(run.options.metrics_path)) CHECK(line.contains("eval_loss"));
+}
+
 // ---- what people see ----
 
 TEST_CASE("the assignment's progress line") {
-  CHECK(train::course_line({.epoch = 0, .batch = 22, .batches_per_epoch = 23, .step = 23, .total_steps = 46, .loss = 3.446214, .learning_rate = 5.999655e-3,
+  CHECK(train::course_line({.epoch = 0, .batch = 22, .batches_per_epoch = 23, .step = 23, .total_steps = 46, .loss = 3.446214, .smoothed_loss = 3, .learning_rate = 5.999655e-3,
                             .tokens_per_second = 1, .seconds_left = 1}) == "epoch 1 iter 22: train loss 3.44621. lr 5.999655e-03");
 }
 
@@ -680,16 +840,17 @@ TEST_CASE("progress: a line a step, a line an epoch, or silence; nothing but pla
     CHECK_FALSE(has(text, "\r"));
     CHECK_FALSE(has(text, "\033"));
     CHECK(text.back() == '\n');
-    CHECK(has(text, "12 steps (3 epochs of 4 batches), 91 parameters, 1 threads"));
+    CHECK(has(text, "12 steps (3 epochs of 4 batches), 91 parameters, 1 thread;"));
     CHECK(has(text, "learning rate: "));
-    CHECK(has(text, "learning rate: ▁"));
+    CHECK(has(text, "learning rate: " + bars({1})));
+    CHECK(has(text, "loss over 12 steps, linear scale\n"));
     CHECK(has(text, "  5.00e-02 in step 1, 3.50e-02 in 2, "));
     CHECK(has(text, " in 12\n"));
     CHECK(has(text, "warning: the rate climbs again after step "));
   }
   const std::string bar = said(train::ProgressMode::bar);
-  CHECK(has(bar, "100.0%  epoch 3 iter 3"));
-  CHECK(bar.substr(bar.size() - 4) == "\r\033[K");  // the line is cleared at the end
+  CHECK(has(bar, "100.0%  epoch 3  iter 3  loss "));
+  CHECK(has(bar, "\r\033[Kloss over 12 steps"));  // the line is cleared at the end
 }
 
 TEST_CASE("progress modes by name") {

@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
@@ -22,8 +23,8 @@ struct EvaluateOptions {
 
 std::string silver_line(const std::vector<std::optional<bool>>& in_own_line) {
   const tasks::SilverScore score = tasks::count_in_own_lines(in_own_line);
-  return fmt::format("In the person's own line of the corpus: {} of {} answers, {:.1f} %; lines found for {} people\n",
-                     score.in_line, score.questions, score.percent(), score.people);
+  return fmt::format("In the person's own line of the corpus: {} of {} answers, {:.1f} %; lines found for {}\n",
+                     score.in_line, score.questions, score.percent(), plural(score.people, "person", "people"));
 }
 
 nlohmann::ordered_json silver_json(const std::vector<std::optional<bool>>& in_own_line) {
@@ -62,7 +63,7 @@ void evaluate(const EvaluateOptions& options) {
   train::Progress progress(train::progress_mode_from_string(options.common.progress));
   const std::vector<std::u32string> answers = tasks::answer_questions(
       *loaded.model, loaded.vocabulary, questions, options.eval_corpus_path, [&, total = static_cast<std::int64_t>(questions.size())](std::int64_t done) {
-        progress.count(done, total, "questions answered");
+        progress.count(done, total, "question", "answered");
       });
   tasks::write_predictions(options.outputs_path, answers);
   std::vector<std::optional<bool>> in_own_line;

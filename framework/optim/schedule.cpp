@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <vector>
+
+#include "framework/base/bars.h"
 
 namespace gradus::optim {
 
@@ -21,13 +24,12 @@ std::optional<std::int64_t> TokenSchedule::climbs_again(std::int64_t tokens) con
 }
 
 std::string TokenSchedule::drawing(std::int64_t tokens, int parts) const {
-  static constexpr const char* bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  std::string drawn;
+  std::vector<int> levels;
   for (int part = 0; part < parts; ++part) {
     const double height = multiplier(tokens * (2 * part + 1) / (2 * parts));
-    drawn += bars[std::clamp<long>(std::lround(height * 8) - 1, 0, 7)];
+    levels.push_back(static_cast<int>(std::clamp<long>(std::lround(height * 8), 1, 8)));
   }
-  return drawn;
+  return bars(levels);
 }
 
 }  // namespace gradus::optim

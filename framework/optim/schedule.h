@@ -21,7 +21,7 @@ struct TokenSchedule {
   double rate(std::int64_t tokens) const { return peak * multiplier(tokens); }
   /// The tokens after which the rate, having fallen, rises again, where this is in the first `tokens`.
   std::optional<std::int64_t> climbs_again(std::int64_t tokens) const;
-  /// The multiplier over `tokens` from left to right, one bar for each part: `▇█▇▅▃▂▁▁`.
+  /// The multiplier over `tokens` from left to right, one bar for each part: `▇█▇▅▃▂▁▁` (see bars).
   std::string drawing(std::int64_t tokens, int parts) const;
 };
 

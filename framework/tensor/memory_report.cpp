@@ -5,16 +5,12 @@
 #include <algorithm>
 #include <map>
 
+#include "framework/base/plural.h"
+
 namespace gradus {
 namespace {
 
 constexpr std::size_t most_rows = 8;
-
-std::string with_separators(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  for (int place = static_cast<int>(digits.size()) - 3; place > 0; place -= 3) digits.insert(place, ",");
-  return digits;
-}
 
 struct Row {
   std::string origin;
@@ -37,7 +33,7 @@ std::vector<Row> rows_of(const std::vector<MemoryUse>& uses) {
 /// Of more rows than fit, the last ones become one.
 std::vector<Row> shortened(std::vector<Row> rows) {
   if (rows.size() <= most_rows) return rows;
-  Row rest{fmt::format("{} other places", rows.size() - most_rows)};
+  Row rest{plural(rows.size() - most_rows, "other place")};
   for (std::size_t i = most_rows; i < rows.size(); ++i) rest.bytes += rows[i].bytes, rest.blocks += rows[i].blocks;
   rows.resize(most_rows);
   rows.push_back(rest);
@@ -48,7 +44,7 @@ std::vector<Row> shortened(std::vector<Row> rows) {
 
 std::string readable_bytes(std::int64_t bytes) {
   constexpr std::int64_t kib = 1024, mib = kib * kib;
-  if (bytes < kib) return fmt::format("{} bytes", bytes);
+  if (bytes < kib) return plural(bytes, "byte");
   if (bytes < mib) return fmt::format("{} KiB", bytes / kib);
   if (bytes < 10 * mib) return fmt::format("{:.1f} MiB", double(bytes) / mib);
   return with_separators(bytes / mib) + " MiB";

@@ -21,7 +21,9 @@ void save_checkpoint(const std::string& path, const nn::Module& model, const opt
   const nlohmann::json state = {{"epoch", position.epoch}, {"batch", position.batch}, {"step", position.step},
                                 {"tokens", position.tokens}, {"seconds", position.seconds},
                                 {"last_loss", position.last_loss}, {"optimizer_step", optimizer.step_count()},
-                                {"seed", generator.seed()}, {"next_stream", generator.next_stream()}};
+                                {"seed", generator.seed()}, {"next_stream", generator.next_stream()},
+                                {"losses", position.losses.state()}, {"best", position.best.state()},
+                                {"unevaluated", position.unevaluated.dump()}};
   file.metadata = {{"format", format}, {"state", state.dump()}, {"settings", text_of(settings)}};
   for (const auto& [name, tensor] : model.named_parameters()) file.tensors.emplace_back(parameter_prefix + name, tensor);
   for (const auto& [name, tensor] : optimizer.state()) file.tensors.emplace_back(name, tensor);
@@ -61,9 +63,14 @@ Position load_checkpoint(const std::string& path, const nn::Module& model, optim
   try {
     state = nlohmann::json::parse(file.require("state", path));
     saved = nlohmann::json::parse(file.require("settings", path));
-    position = {state.at("epoch"), state.at("batch"), state.at("step"), state.at("tokens"), state.at("seconds"), state.at("last_loss")};
+    position = {.epoch = state.at("epoch"), .batch = state.at("batch"), .step = state.at("step"),
+                .tokens = state.at("tokens"), .seconds = state.at("seconds"), .last_loss = state.at("last_loss")};
     optimizer_step = state.at("optimizer_step");
     saved_generator = Generator(state.at("seed"), state.at("next_stream"));
+    // Older checkpoints have none of these.
+    if (state.contains("losses")) position.losses = LossCurve::from_state(state["losses"], position.step, path);
+    if (state.contains("best")) position.best = BestEvaluation::from_state(state["best"], position.step, path);
+    if (state.contains("unevaluated")) position.unevaluated = nlohmann::ordered_json::parse(state["unevaluated"].get<std::string>());
   } catch (const nlohmann::json::exception& error) {
     fail<DataError>("{}: its state is damaged: {}", path, error.what());
   }

@@ -7,6 +7,8 @@
 #include "framework/nn/module.h"
 #include "framework/optim/adamw.h"
 #include "framework/random/generator.h"
+#include "framework/train/evaluation.h"
+#include "framework/train/loss_curve.h"
 
 namespace gradus::train {
 
@@ -15,6 +17,10 @@ struct Position {
   std::int64_t epoch = 0, batch = 0, step = 0, tokens = 0;
   double seconds = 0;    ///< spent so far, over all parts of the run
   double last_loss = 0;  ///< of the step before
+  LossCurve losses = {};         ///< empty in checkpoints of older versions
+  BestEvaluation best = {};
+  /// The step's line of metrics, where the run was stopped while it was evaluated: that is the first thing to do.
+  nlohmann::ordered_json unevaluated = nullptr;
 };
 
 /// Parameters, moments, dropout stream, position and the settings that must not change. Written atomically.

@@ -1,5 +1,6 @@
 #include "framework/train/trainer.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -9,6 +10,7 @@
 #include <sstream>
 
 #include "framework/autograd/autograd.h"
+#include "framework/base/plural.h"
 #include "framework/io/files.h"
 #include "framework/kernels/cpu/denormals.h"
 #include "framework/kernels/cpu/parallel.h"
@@ -65,17 +67,63 @@ std::string first_non_finite(const nn::Module& model, const LossFunction& loss, 
   return "";
 }
 
+/// `every 200 steps (the next after step 400)`
+std::string how_often(std::int64_t every, std::int64_t steps_done) {
+  if (every == 1) return "every step";
+  return fmt::format("every {} (the next after step {})", plural(every, "step"), in_prose((steps_done / every + 1) * every));
+}
+
+/// Looks at held-out data while a run goes on, as if nothing had happened to it.
+class Evaluations {
+ public:
+  Evaluations(const TrainerOptions& options, nn::Module& model, Generator& generator, Progress& progress)
+      : options_(options), model_(model), generator_(generator), progress_(progress) {}
+
+  bool due(std::int64_t step, bool at_end) const {
+    return options_.evaluate_every > 0 && (at_end || step % options_.evaluate_every == 0);
+  }
+  /// Adds what it finds to the step's line of metrics. Where a signal stops it the line waits in `position` instead.
+  void look(Position& position, nlohmann::ordered_json& line) {
+    const Clock::time_point start = Clock::now();
+    const Generator generator_before = generator_;
+    progress_.status(fmt::format("step {}: looking at {}", in_prose(position.step), options_.evaluated));
+    try {
+      const Evaluation found = options_.evaluate();
+      position.unevaluated = nullptr;
+      position.best.add(position.step, found);
+      line["eval_loss"] = found.loss;
+      if (found.questions > 0) line["eval_score"] = found.percent();
+      progress_.message(fmt::format("step {}: {}", in_prose(position.step), found.text()));
+    } catch (const EvaluationStopped&) {
+      position.unevaluated = line;
+    }
+    generator_ = generator_before;
+    model_.set_training(true);
+    seconds_ += seconds_since(start);
+  }
+  /// All looks together.
+  double seconds() const { return seconds_; }
+
+ private:
+  const TrainerOptions& options_;
+  nn::Module& model_;
+  Generator& generator_;
+  Progress& progress_;
+  double seconds_ = 0;
+};
+
 /// The learning rate's curve over the run's steps, and a warning where it climbs again.
 void describe(const optim::TokenSchedule& schedule, std::int64_t epoch_tokens, std::int64_t batches, std::int64_t steps,
               Progress& progress) {
   const double step_tokens = double(epoch_tokens) / double(batches);
   const auto rate_after = [&](std::int64_t step) { return schedule.rate(std::llround(double(step) * step_tokens)); };
-  progress.message(fmt::format("learning rate: {}", schedule.drawing(std::llround(double(steps) * step_tokens), 60)));
+  const auto parts = static_cast<int>(std::clamp<std::int64_t>(progress.width() - 15, 4, 60));
+  progress.message(fmt::format("learning rate: {}", schedule.drawing(std::llround(double(steps) * step_tokens), parts)));
   std::string rates = fmt::format("  {:.2e} in step 1", schedule.peak);
   for (int tenth = 1; tenth <= 10; ++tenth) {
     const std::int64_t step = steps * tenth / 10;
     if (step > 1 && step > steps * (tenth - 1) / 10)
-      rates += fmt::format("{} {:.2e} in {}", tenth == 6 ? ",\n " : ",", rate_after(step - 1), step);
+      rates += fmt::format("{} {:.2e} in {}", tenth == 6 && !progress.draws_bar() ? ",\n " : ",", rate_after(step - 1), step);
   }
   progress.message(rates);
   if (const auto from = schedule.climbs_again(std::llround(double(steps) * step_tokens))) {
@@ -100,20 +148,26 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     position = load_checkpoint(options.checkpoint_path, model, optimizer, generator, options.settings);
     if (position.batch >= batches) fail<DataError>("{}: its position is outside the training data", options.checkpoint_path);
     if (position.step > total_steps)
-      fail<UsageError>("{}: {} steps are done, more than the run is to have (max_steps {})", options.checkpoint_path,
-                       position.step, total_steps);
-    progress.message(fmt::format("resumed from {}: {} of {} steps done", options.checkpoint_path, position.step, total_steps));
+      fail<UsageError>("{}: {} done, more than the run is to have (max_steps {})", options.checkpoint_path,
+                       position.step == 1 ? "1 step is" : plural(position.step, "step") + " are", total_steps);
+    progress.message(fmt::format("resumed from {}: {} of {} done", options.checkpoint_path, in_prose(position.step), plural(total_steps, "step")));
   }
-  MetricsFile metrics(options.metrics_path, position.step);
+  MetricsFile metrics(options.metrics_path, position.step - !position.unevaluated.is_null());
   const std::string runs_on =
-      model.device() == Device{} ? fmt::format("{} threads", cpu::thread_count()) : describe(model.device());
-  progress.message(fmt::format("{} steps ({}{} epochs of {} batches), {} parameters, {}; {}", total_steps,
-                               ends_early ? "of " : "", options.max_epochs, batches, model.parameter_count(), runs_on,
-                               optimizer.describe()));
+      model.device() == Device{} ? plural(cpu::thread_count(), "thread") : describe(model.device());
+  progress.message(fmt::format("{} ({}{} of {}), {}, {}; {}", plural(total_steps, "step"), ends_early ? "of " : "",
+                               plural(options.max_epochs, "epoch"), plural(batches, "batch", "batches"),
+                               plural(model.parameter_count(), "parameter"), runs_on, optimizer.describe()));
   describe(options.schedule, source.counted_tokens_per_epoch(), batches, total_steps, progress);
   if (!options.checkpoint_path.empty()) {
-    progress.message(fmt::format("checkpoints go to {}: {}on Ctrl-C and every {:.0f} seconds", options.checkpoint_path,
-                                 options.checkpoint_every > 0 ? fmt::format("every {} steps, ", options.checkpoint_every) : "", options.checkpoint_seconds));
+    progress.message(fmt::format("checkpoints go to {}: {}on Ctrl-C and every {}", options.checkpoint_path,
+                                 options.checkpoint_every > 0 ? how_often(options.checkpoint_every, position.step) + ", " : "",
+                                 options.checkpoint_seconds == 1 ? "second" : fmt::format("{:g} seconds", options.checkpoint_seconds)));
+  }
+  Evaluations evaluations(options, model, generator, progress);
+  if (options.evaluate_every > 0) {
+    progress.message(fmt::format("evaluated on {}: {}, and at the end", options.evaluated,
+                                 how_often(options.evaluate_every, position.step)));
   }
 
   const SignalScope signals(!options.checkpoint_path.empty());
@@ -150,9 +204,26 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   const auto ends_at = [&](std::int64_t epoch, std::int64_t steps) {
     return epoch >= options.max_epochs || (ends_early && steps >= total_steps);
   };
+  const auto write_metrics = [&](const nlohmann::ordered_json& line) {
+    try {
+      metrics.write(line);
+    } catch (const OutputError&) {
+      try_save();
+      throw;
+    }
+  };
+  const auto look_and_write = [&](nlohmann::ordered_json line, bool due) {
+    if (due) evaluations.look(position, line);
+    if (position.unevaluated.is_null()) write_metrics(line);
+  };
+  if (!position.unevaluated.is_null()) {
+    const nlohmann::ordered_json line = std::exchange(position.unevaluated, nullptr);
+    look_and_write(line, options.evaluate_every > 0);
+    result.signal = position.unevaluated.is_null() ? 0 : SignalScope::received();
+  }
   bool at_end = ends_at(position.epoch, position.step);
   if (!at_end) next = source.batch(position.epoch, position.batch);
-  while (!at_end) {
+  while (!at_end && result.signal == 0) {
     const Clock::time_point step_start = Clock::now();
     const data::Batch batch = std::move(next);
     const Generator generator_before = generator;
@@ -180,24 +251,30 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     position.tokens += batch.counted_tokens;
     rate = options.schedule.rate(position.tokens);
     const double step_seconds = seconds_since(step_start), tokens_per_second = batch.counted_tokens / step_seconds;
-    const double per_step = seconds_since(start) / double(position.step - steps_before);
-    progress.step({epoch, index, batches, position.step, total_steps, loss_value, rate, tokens_per_second,
-                   per_step * double(total_steps - position.step)});
+    const double per_step = (seconds_since(start) - evaluations.seconds()) / double(position.step - steps_before);
     position.last_loss = loss_value;
-    try {
-      metrics.write({{"step", position.step},
-                     {"epoch", epoch + 1},
-                     {"iter", index},
-                     {"tokens", position.tokens},
-                     {"loss", loss_value},
-                     {"lr", rate},
-                     {"grad_norm", gradient_norm},
-                     {"seconds", seconds_before + seconds_since(start)},
-                     {"tokens_per_second", tokens_per_second}});
-    } catch (const OutputError&) {
-      try_save();
-      throw;
-    }
+    position.losses.add(position.step, loss_value);
+    progress.step({.epoch = epoch,
+                   .batch = index,
+                   .batches_per_epoch = batches,
+                   .step = position.step,
+                   .total_steps = total_steps,
+                   .loss = loss_value,
+                   .smoothed_loss = position.losses.smoothed(),
+                   .learning_rate = rate,
+                   .tokens_per_second = tokens_per_second,
+                   .seconds_left = per_step * double(total_steps - position.step)});
+    look_and_write({{"step", position.step},
+                    {"epoch", epoch + 1},
+                    {"iter", index},
+                    {"tokens", position.tokens},
+                    {"loss", loss_value},
+                    {"loss_smoothed", position.losses.smoothed()},
+                    {"lr", rate},
+                    {"grad_norm", gradient_norm},
+                    {"seconds", seconds_before + seconds_since(start)},
+                    {"tokens_per_second", tokens_per_second}},
+                   evaluations.due(position.step, at_end));
 
     result.signal = SignalScope::received();
     const bool due = (options.checkpoint_every > 0 && position.step % options.checkpoint_every == 0) ||
@@ -205,16 +282,16 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     const bool requested = SignalScope::take_save_request();
     if (result.signal != 0) save();
     else if (requested || due || at_end) try_save();
-    if (result.signal != 0) {
-      if (!options.checkpoint_path.empty()) {
-        progress.message(fmt::format("saved {} after step {}; go on with --resume", options.checkpoint_path, position.step));
-      }
-      break;
-    }
   }
+  const std::string curve = position.losses.drawing(progress.width());
+  if (!curve.empty()) progress.message(curve);
+  if (const std::string best = position.best.text(); !best.empty()) progress.message(best);
+  if (result.signal != 0 && !options.checkpoint_path.empty())
+    progress.message(fmt::format("saved {} after step {}; go on with --resume", options.checkpoint_path, position.step));
   result.steps = position.step;
   result.tokens = position.tokens;
   result.last_loss = position.last_loss;
+  result.best = position.best;
   result.seconds = seconds_before + seconds_since(start);
   return result;
 }

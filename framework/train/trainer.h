@@ -5,6 +5,7 @@
 #include <string>
 
 #include "framework/optim/schedule.h"
+#include "framework/train/evaluation.h"
 #include "framework/train/progress.h"
 #include "framework/train/step.h"
 
@@ -22,6 +23,10 @@ struct TrainerOptions {
   double checkpoint_seconds = 600;      ///< longest time between checkpoints
   bool resume = false;                  ///< go on from checkpoint_path if it is there
   std::string metrics_path;             ///< one JSON object a step; empty: none
+  /// Looks at held-out data, in any mode of the model and with any draws; throws EvaluationStopped where it is stopped.
+  std::function<Evaluation()> evaluate = {};
+  std::int64_t evaluate_every = 0;      ///< steps between two looks; the end of the run is one more. 0: none
+  std::string evaluated = {};           ///< what is looked at, for messages
   ProgressMode progress = ProgressMode::automatic;
   nlohmann::json settings;              ///< what must be the same for a checkpoint to be resumed
 };
@@ -31,13 +36,15 @@ struct TrainingResult {
   std::int64_t steps = 0, tokens = 0;
   double last_loss = 0;
   double seconds = 0;  ///< over all parts of a resumed run
+  BestEvaluation best;
 };
 
 /// Trains `model` on `source`, on the model's device. Each step: loss(batch), backward, clip, optimizer step at the
 /// current rate; then the rate follows from the tokens counted so far, so the first step runs at the full rate
 /// (assignment 5, trainer). Throws NumericError, with the first op to blame, where the loss or the gradient norm is not
 /// finite: the parameters are those of the last good step then. Throws OutputError where metrics cannot be written, or
-/// the checkpoint on a signal; other checkpoints that fail are a warning.
+/// the checkpoint on a signal; other checkpoints that fail are a warning. Evaluations change nothing of the training, and
+/// happen after the same steps where a run is resumed.
 TrainingResult train(nn::Module& model, Generator& dropout_generator, optim::AdamW& optimizer,
                      const data::BatchSource& source, const LossFunction& loss, const TrainerOptions& options);
 
