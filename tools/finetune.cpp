@@ -4,6 +4,7 @@
 #include "tasks/birthplace/names.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
+#include "tools/held_out.h"
 #include "tools/training_run.h"
 
 namespace gradus::tools {
@@ -15,12 +16,14 @@ void add_finetune(CLI::App& program) {
   command
       ->add_option("--finetune_corpus_path", options->finetune_corpus_path, "Questions and places, separated by tabs")
       ->type_name("FILE");
+  command->add_option("--eval_corpus_path", options->eval_corpus_path, "Held-out questions and places, for --eval_every")->type_name("FILE");
   show_usual_recipe(*command);
   add_examples(*command,
                "  gradus finetune vanilla wiki.txt --writing_params_path vanilla.model.params \\\n"
                "    --finetune_corpus_path birth_places_train.tsv\n"
                "  gradus finetune vanilla wiki.txt --reading_params_path vanilla.pretrain.params \\\n"
-               "    --writing_params_path vanilla.finetune.params --finetune_corpus_path birth_places_train.tsv");
+               "    --writing_params_path vanilla.finetune.params --finetune_corpus_path birth_places_train.tsv \\\n"
+               "    --eval_every epoch --eval_corpus_path birth_dev.tsv");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
     const Compute compute = options->common.apply();
@@ -48,7 +51,8 @@ void add_finetune(CLI::App& program) {
     // The assignment counts the schedule's tokens in documents of the pretraining corpus here too.
     const TrainingPhase phase{.function = "finetune",
                               .learning_rate = options->finetune_lr,
-                              .epoch_tokens = static_cast<std::int64_t>(corpus.documents.size()) * options->block_size};
+                              .epoch_tokens = static_cast<std::int64_t>(corpus.documents.size()) * options->block_size,
+                              .held_out = held_out_questions(*options, *model, corpus.vocabulary)};
     run_training(*options, phase, *model, corpus.vocabulary, source);
   });
 }

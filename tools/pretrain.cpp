@@ -1,10 +1,12 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
+#include "tools/held_out.h"
 #include "tools/training_run.h"
 
 namespace gradus::tools {
@@ -15,7 +17,7 @@ tasks::CorruptionRules corruption_rules(const TrainingRunOptions& options) {
   const std::int64_t length = options.block_size - (options.full_length ? 0 : 1);
   const std::int64_t longest = model_config(options, 256).longest();
   if (length > longest) {
-    fail<UsageError>("--full_length: examples of {} characters, and a {} of block_size {} takes {}", length,
+    fail<UsageError>("--full_length: examples of {}, and a {} of block_size {} takes {}", plural(length, "character"),
                      options.variant, options.block_size, longest);
   }
   tasks::CorruptionRules rules = tasks::assignment_rules(options.block_size, length);
@@ -48,12 +50,14 @@ void add_pretrain(CLI::App& program) {
       ->add_option("--names_after_share", options->names_after_share,
                    "Share of the name examples that take it, where there is one")
       ->capture_default_str();
+  command->add_option("--eval_corpus_path", options->eval_corpus_path, "Held-out documents, for --eval_every")->type_name("FILE");
   show_usual_recipe(*command);
   add_examples(
       *command,
       "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume\n"
+      "  gradus pretrain vanilla wiki.txt --writing_params_path p --eval_every epoch --eval_corpus_path more.txt\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --dtype bf16 --padded\n"
       "  gradus pretrain rope wiki.txt --writing_params_path p --max_epochs 1 --names_after in --names_after_share "
       "0.5\n"
@@ -75,7 +79,8 @@ void add_pretrain(CLI::App& program) {
     const TrainingPhase phase{.function = "pretrain",
                               .learning_rate = options->pretrain_lr,
                               .epoch_tokens = static_cast<std::int64_t>(corpus.documents.size()) * options->block_size,
-                              .note = rules.names > 0 ? "; " + source.names_summary() : ""};
+                              .note = rules.names > 0 ? "; " + source.names_summary() : "",
+                              .held_out = held_out_documents(*options, corpus.vocabulary, rules)};
     run_training(*options, phase, model, corpus.vocabulary, source);
   });
 }

@@ -3,6 +3,7 @@
 #include "framework/base/error.h"
 #include "tasks/char_lm/character_text.h"
 #include "tools/commands.h"
+#include "tools/held_out.h"
 #include "tools/training_run.h"
 
 namespace gradus::tools {
@@ -36,7 +37,8 @@ void pretrain_text(const TrainingRunOptions& options) {
   const TrainingPhase phase{.function = "pretrain-text",
                             .learning_rate = options.pretrain_lr,
                             .rate_flag = "--learning_rate",
-                            .rows_of_one_length = true};
+                            .rows_of_one_length = true,
+                            .held_out = held_out_text(options, source.vocabulary())};
   run_training(options, phase, model, source.vocabulary(), source);
 }
 
@@ -67,6 +69,7 @@ void add_pretrain_text(CLI::App& program) {
   command->add_option("--dropout", options->dropout, "Embedding, residual and attention dropout")
       ->capture_default_str();
   add_run_options(*command, *options);
+  command->add_option("--eval_corpus_path", options->eval_corpus_path, "Held-out text, for --eval_every")->type_name("FILE");
   add_examples(*command,
                "  gradus pretrain-text input.txt --writing_params_path shakespeare.params\n"
                "  gradus pretrain-text input.txt --writing_params_path short.params --batch_size 64 --max_steps 500\n"

@@ -1,5 +1,6 @@
 #include "tools/token_amounts.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
@@ -21,6 +22,12 @@ std::optional<double> number_before(const std::string& text, const std::string& 
   return value;
 }
 
+/// The number in `2.5 epochs` or `1 epoch`.
+std::optional<double> epochs_in(const std::string& text) {
+  const auto count = number_before(text, text.ends_with("s") ? "epochs" : "epoch");
+  return count && *count > 0 && *count < 1e9 ? count : std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::int64_t> parse_size(const std::string& text) {
@@ -35,11 +42,18 @@ std::optional<std::int64_t> parse_size(const std::string& text) {
   return static_cast<std::int64_t>(value);
 }
 
+std::optional<std::int64_t> parse_steps(const std::string& text, std::int64_t steps_per_epoch) {
+  if (text == "epoch") return steps_per_epoch;
+  const auto epochs = epochs_in(text);
+  if (!epochs) return parse_size(text);
+  return std::max<std::int64_t>(1, std::llround(*epochs * static_cast<double>(steps_per_epoch)));
+}
+
 TokenAmount parse_token_amount(const std::string& flag, const std::string& text) {
   using enum TokenAmount::Unit;
   if (text == "all") return {1, all};
   if (const auto share = number_before(text, "%"); share && *share >= 0 && *share < 100) return {*share, percent};
-  if (const auto count = number_before(text, "epochs"); count && *count > 0 && *count < 1e9) return {*count, epochs};
+  if (const auto count = epochs_in(text)) return {*count, epochs};
   if (const auto count = parse_size(text); count && *count >= 0) return {static_cast<double>(*count), tokens};
   fail<UsageError>("{} '{}': expected a number of tokens (10240, 10k), a share of the run (1%), epochs (200 epochs) or all",
                    flag, text);

@@ -17,6 +17,9 @@ struct TokenAmount {
 /// Throws UsageError, with the flag, for what is none of these.
 TokenAmount parse_token_amount(const std::string& flag, const std::string& text);
 
+/// Steps: their number as in parse_size, `epoch` or `5 epochs` of so many steps; nothing for other text.
+std::optional<std::int64_t> parse_steps(const std::string& text, std::int64_t steps_per_epoch);
+
 /// A whole number of any sign, also 4k, 2m or 1g; nothing for other text, or beyond 9e15.
 std::optional<std::int64_t> parse_size(const std::string& text);
 

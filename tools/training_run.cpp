@@ -7,13 +7,16 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <tuple>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/io/files.h"
 #include "framework/io/safetensors.h"
 #include "framework/ops/ops.h"
 #include "framework/train/checkpoint.h"
 #include "tools/commands.h"
+#include "tools/held_out.h"
 #include "tools/recipes.h"
 #include "tools/run_outputs.h"
 #include "tools/token_amounts.h"
@@ -89,6 +92,10 @@ void add_schedule_options(CLI::App& command, TrainingRunOptions& options) {
 void add_run_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--max_steps", options.max_steps,
               "End after so many steps, with the schedule of all; 0 for the last epoch's end");
+  command
+      .add_option("--eval_every", options.eval_every,
+                  "Look at what --eval_corpus_path names every N steps, or \"epoch\", \"5 epochs\", and at the end")
+      ->type_name("N");
   command.add_option("--metrics", options.metrics, "Write one JSON object a step to FILE")->type_name("FILE");
   command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
   add_integer(command, "--checkpoint_every", options.checkpoint_every, "Steps between checkpoints; 0 for none but by time");
@@ -132,6 +139,7 @@ void check_training_options(const TrainingRunOptions& options) {
   if (options.batch_size < 1) fail<UsageError>("--batch_size must be at least 1, not {}", options.batch_size);
   if (options.checkpoint_every < 0) fail<UsageError>("--checkpoint_every must not be negative, not {}", options.checkpoint_every);
   if (!(options.checkpoint_seconds > 0)) fail<UsageError>("--checkpoint_seconds must be positive, not {}", options.checkpoint_seconds);
+  check_evaluation_options(options);
   if (options.resume && options.force) fail<UsageError>("--resume and --force contradict each other");
   for (double rate : {options.pretrain_lr, options.finetune_lr}) {
     if (!(rate > 0 && rate < 1e3)) fail<UsageError>("a learning rate must be above 0 and below 1000, not {}", rate);
@@ -145,6 +153,7 @@ void check_training_options(const TrainingRunOptions& options) {
                     {"--recipe", is_built_in ? "" : options.recipe},
                     {"--config", options.common.config},
                     {"--finetune_corpus_path", options.finetune_corpus_path},
+                    {"--eval_corpus_path", options.eval_corpus_path},
                     {"--reading_params_path", options.reading_params_path}},
                    {{"--writing_params_path", options.writing_params_path},
                     {"--checkpoint", checkpoint_path(options)},
@@ -201,8 +210,9 @@ optim::TokenSchedule schedule_of(const TrainingRunOptions& options, const Traini
       warmup.unit == Unit::percent ? tokens(warmup.number / 100, schedule.final_tokens) : tokens(warmup.number, 1);
   if (schedule.warmup_tokens >= schedule.final_tokens) {
     fail<UsageError>(
-        "--warmup_tokens {}: the warm-up of {} tokens does not end before the fall does, after {} (--final_tokens {})",
-        options.warmup_tokens, schedule.warmup_tokens, schedule.final_tokens, options.final_tokens);
+        "--warmup_tokens {}: the warm-up of {} does not end before the fall does, after {} (--final_tokens {})",
+        options.warmup_tokens, plural(schedule.warmup_tokens, "token"), in_prose(schedule.final_tokens),
+        options.final_tokens);
   }
   return schedule;
 }
@@ -296,7 +306,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
     std::cerr << "nothing to resume, " << checkpoint << " is not there: starting at the first step\n";
   }
   if (!options.recipe.empty() && trainer.progress != train::ProgressMode::off)
-    std::cerr << "recipe: " << options.recipe << phase.note << "\n";
+    train::announce("recipe: " + options.recipe + phase.note, trainer.progress);
   std::cout << "number of parameters: " << model.parameter_count() << std::endl;
   model.set_recompute(options.recompute);
 
@@ -304,9 +314,20 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
   const std::size_t notes = 4096 + 2 * trainer.settings.dump().size() + 4 * static_cast<std::size_t>(vocabulary.size());
   require_room(outputs, model, optimizer, notes, double(source.batches_per_epoch()) * double(options.max_epochs));
   const data::PaddedSource padded(source, options.padded ? data::Padding::to_full_length : data::Padding::to_longest);
-  const train::TrainingResult result = train::train(
-      model, model.generator(), optimizer, options.padded || !model.config().takes_lengths() ? padded : source,
-      [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);
+  const bool takes_padding = options.padded || !model.config().takes_lengths();
+  const auto loss = [&](const data::Batch& batch) { return prediction_loss(model, batch); };
+  if (const data::BatchSource* held_out = phase.held_out.source.get()) {
+    trainer.evaluate_every = steps_between_evaluations(options, source.batches_per_epoch());
+    trainer.evaluated = options.eval_corpus_path;
+    trainer.evaluate = [&, held_out] {
+      train::Evaluation found{.loss = takes_padding ? train::mean_loss(model, data::PaddedSource(*held_out, data::Padding::to_longest), loss)
+                                                    : train::mean_loss(model, *held_out, loss)};
+      if (phase.held_out.score) std::tie(found.right, found.questions) = phase.held_out.score();
+      return found;
+    };
+  }
+  const train::TrainingResult result =
+      train::train(model, model.generator(), optimizer, takes_padding ? padded : source, loss, trainer);
   const nlohmann::ordered_json summary = {{"function", phase.function}, {"steps", result.steps},
                                           {"tokens", result.tokens},    {"last_loss", result.last_loss},
                                           {"seconds", result.seconds},  {"interrupted", result.signal != 0}};
@@ -320,7 +341,9 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
                       {"steps", std::to_string(result.steps)},
                       {"settings", settings.dump()}});
   std::filesystem::remove(checkpoint);
-  std::cerr << fmt::format("wrote {} after {} steps, last loss {:.5f}, {:.0f} s\n", options.writing_params_path, result.steps, result.last_loss, result.seconds);
+  train::announce(fmt::format("wrote {} after {}, last loss {:.5f}, {:.0f} s", options.writing_params_path,
+                              plural(result.steps, "step"), result.last_loss, result.seconds),
+                  trainer.progress);
   write_json(options.common.json, summary);
 }
 

@@ -1,7 +1,10 @@
 // What pretraining and finetuning have in common: options, checkpoints, the loop, the saved model.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "framework/data/batch.h"
 #include "framework/optim/adamw.h"
@@ -14,9 +17,10 @@ namespace gradus::tools {
 struct TrainingRunOptions {
   CommonOptions common;
   std::string variant, corpus, writing_params_path, reading_params_path, metrics, checkpoint, decay = "assignment";
-  std::string tb_expt_name = "run", finetune_corpus_path;
+  std::string tb_expt_name = "run", finetune_corpus_path, eval_corpus_path;
   std::string corpus_argument = "CORPUS";  ///< what the command calls `corpus`
   std::int64_t max_steps = 0;
+  std::string eval_every;  ///< see parse_steps; empty: never
   std::string warmup_tokens = "0", final_tokens = "all";  ///< see parse_token_amount
   std::string recipe, edition;  ///< have been put into the other options before these are parsed
   std::int64_t max_epochs = 0, batch_size = 0, checkpoint_every = 0, bottleneck_dim = 0, micro_batches = 1;
@@ -47,6 +51,12 @@ void check_training_options(const TrainingRunOptions& options);
 /// Throws UsageError where a flag asks for another shape than that of the model that is read.
 void require_same_model(const CLI::App& command, const TrainingRunOptions& options, const models::GptConfig& model);
 
+/// What is looked at from time to time while a model trains.
+struct HeldOut {
+  std::shared_ptr<const data::BatchSource> source = nullptr;               ///< null: nothing is
+  std::function<std::pair<std::int64_t, std::int64_t>()> score = nullptr;  ///< answers that are right, of how many
+};
+
 /// What pretraining and finetuning do differently.
 struct TrainingPhase {
   std::string function;  ///< the command: "pretrain", "finetune" or "pretrain-text"
@@ -56,6 +66,7 @@ struct TrainingPhase {
   std::int64_t epoch_tokens = 0;
   std::string note = "";            ///< beside the recipe's name, where the run begins
   bool rows_of_one_length = false;  ///< the source's batches have no padding to leave out
+  HeldOut held_out = {};
 };
 
 /// Trains with the assignment's loss (mean over targets that are not pad), saves the model, and removes the checkpoint.

@@ -134,7 +134,7 @@ void Progress::count(std::int64_t done, std::int64_t total, const std::string& n
 }
 
 void Progress::status(const std::string& text) {
-  if (draws_bar()) draw(fitted({{text, 0}}, width()));
+  if (draws_bar()) draw(fitted({{printable(text), 0}}, width()));
 }
 
 void announce(const std::string& text, ProgressMode mode) {

@@ -43,10 +43,12 @@ data::Example name_example(const Question& question, const Vocabulary& vocabular
 }
 
 Names::Names(const std::string& path, const Vocabulary& vocabulary, std::int64_t length, std::int64_t batch_size, std::uint64_t seed, bool shuffle)
-    : length_(length), batch_size_(batch_size), seed_(seed), shuffle_(shuffle) {
+    : Names(load_questions(path, Places::needed), path, vocabulary, length, batch_size, seed, shuffle) {}
+
+Names::Names(QuestionFile file, const std::string& path, const Vocabulary& vocabulary, std::int64_t length,
+             std::int64_t batch_size, std::uint64_t seed, bool shuffle)
+    : notices_(std::move(file.notices)), length_(length), batch_size_(batch_size), seed_(seed), shuffle_(shuffle) {
   if (batch_size < 1) fail<UsageError>("batch_size must be at least 1, not {}", batch_size);
-  QuestionFile file = load_questions(path, Places::needed);
-  notices_ = std::move(file.notices);
   for (const Question& question : file.questions) {
     const Question reduced = reduced_to_ascii(question);
     if (reduced.place.empty()) {

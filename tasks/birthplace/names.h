@@ -20,6 +20,9 @@ class Names : public data::BatchSource {
  public:
   Names(const std::string& path, const data::Vocabulary& vocabulary, std::int64_t length, std::int64_t batch_size, std::uint64_t seed,
         bool shuffle = false);
+  /// Of questions with places that were read already from `path`.
+  Names(QuestionFile file, const std::string& path, const data::Vocabulary& vocabulary, std::int64_t length,
+        std::int64_t batch_size, std::uint64_t seed, bool shuffle = false);
   std::int64_t batches_per_epoch() const override;
   std::int64_t counted_tokens_per_epoch() const override;
   data::Batch batch(std::int64_t epoch, std::int64_t index) const override;

@@ -41,4 +41,28 @@ class CharacterText : public data::BatchSource {
   std::vector<std::int64_t> ids_;
 };
 
+/// A text in consecutive blocks, so that each of its characters but the first is predicted once. What is left behind the
+/// whole blocks is a batch of its own.
+class TextBlocks : public data::BatchSource {
+ public:
+  /// Throws DataError as data::load_text does, and where the text has less than two characters or one that is not in
+  /// the vocabulary.
+  TextBlocks(const std::string& path, const data::Vocabulary& vocabulary, std::int64_t block_size,
+             std::int64_t batch_size);
+
+  std::int64_t batches_per_epoch() const override;
+  std::int64_t counted_tokens_per_epoch() const override { return predicted(); }
+  data::Batch batch(std::int64_t epoch, std::int64_t index) const override;
+  std::string fingerprint() const override { return fingerprint_; }
+  /// As in data::TextFile.
+  const std::vector<std::string>& notices() const { return notices_; }
+
+ private:
+  std::int64_t predicted() const { return static_cast<std::int64_t>(ids_.size()) - 1; }
+  std::int64_t block_size_, batch_size_;
+  std::string fingerprint_;
+  std::vector<std::string> notices_;
+  std::vector<std::int64_t> ids_;
+};
+
 }  // namespace gradus::tasks

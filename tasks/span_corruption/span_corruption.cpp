@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/data/utf8.h"
 #include "framework/random/generator.h"
 
@@ -39,6 +40,15 @@ Corpus corpus_of(data::TextFile file, const std::string& path) {
   return corpus;
 }
 
+Corpus load_corpus(const std::string& path, const Vocabulary& vocabulary) {
+  Corpus corpus = load_corpus(path);
+  std::int64_t line = 0;
+  for (std::vector<std::int64_t>& document : corpus.documents)
+    document = vocabulary.encode(corpus.vocabulary.decode(document), path, ++line);
+  corpus.vocabulary = vocabulary;
+  return corpus;
+}
+
 CorruptionRules assignment_rules(std::int64_t block_size, std::int64_t length) {
   if (block_size < 8) fail<UsageError>("block_size must be at least 8 to hold a corrupted document, not {}", block_size);
   CorruptionRules rules;
@@ -52,7 +62,7 @@ void CorruptionRules::validate() const {
   if (!(preferred >= 0 && preferred <= 1))
     fail<UsageError>("--names_after_share must be between 0 and 1, not {}", preferred);
   if (longest_truncation + 2 > length + 1) {
-    fail<UsageError>("documents of up to {} characters and two marks do not fit examples of {}", longest_truncation,
+    fail<UsageError>("documents of up to {} and two marks do not fit examples of {}", plural(longest_truncation, "character"),
                      length);
   }
 }
@@ -135,7 +145,7 @@ std::string SpanCorruption::unread_text() const {
 std::string SpanCorruption::names_summary() const {
   const auto with_names = std::ranges::count_if(mentions_, [](const Mentions& m) { return !m.names.empty(); });
   const auto with_preferred = std::ranges::count_if(mentions_, [](const Mentions& m) { return m.preferred >= 0; });
-  std::string summary = fmt::format("names: in {} of {} documents", with_names, mentions_.size());
+  std::string summary = fmt::format("names: in {} of {}", in_prose(with_names), plural(mentions_.size(), "document"));
   if (!rules_.keyword.empty())
     summary += fmt::format(", in {} one behind '{}'", with_preferred, data::encode_utf8(rules_.keyword));
   return summary + (with_names == 0 ? ": nothing but span corruption is left" : "");

@@ -28,6 +28,8 @@ struct Corpus {
 Corpus load_corpus(const std::string& path);
 /// The same of a text that was read already.
 Corpus corpus_of(data::TextFile file, const std::string& path);
+/// The same with ids of another's vocabulary. Throws DataError also for a character that it does not have.
+Corpus load_corpus(const std::string& path, const data::Vocabulary& vocabulary);
 
 struct CorruptionRules {
   std::int64_t length = 127;             ///< ids in each input and target
