@@ -1,5 +1,6 @@
 #include "models/model_file.h"
 
+#include "framework/base/plural.h"
 #include "framework/data/utf8.h"
 #include "framework/io/safetensors.h"
 
@@ -45,7 +46,7 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
   }
   data::Vocabulary vocabulary = data::Vocabulary::from_characters(data::decode_utf8(file.require("vocabulary", path), path), path);
   if (vocabulary.size() != config.vocabulary_size) {
-    fail<DataError>("{}: its vocabulary has {} characters, its configuration says {}", path, vocabulary.size(), config.vocabulary_size);
+    fail<DataError>("{}: its vocabulary has {}, its configuration says {}", path, plural(vocabulary.size(), "character"), config.vocabulary_size);
   }
   std::int64_t stored = 0;
   for (const auto& [name, tensor] : file.tensors) stored += tensor.numel();

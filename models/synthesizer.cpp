@@ -1,5 +1,6 @@
 #include "models/synthesizer.h"
 
+#include "framework/base/plural.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 
@@ -27,7 +28,7 @@ Tensor SynthesizerAttention::forward(const Tensor& x, const LayerContext& contex
   LayerCache* cache = context.cache;
   const std::int64_t seen = cache ? cache->seen : 0, length = x.size(1), end = seen + length;
   if (end > longest_)
-    fail("synthesizer: a sequence of {} characters is longer than the {} that its scores are for", end, longest_);
+    fail("synthesizer: a sequence of {} is longer than the {} that its scores are for", plural(end, "character"), longest_);
   if (seen > 0 && length != 1) fail("attention: after {} positions a cache takes one at a time, not {}", seen, length);
   const auto first = [&](const Tensor& parameter, int axis) {
     const Tensor part = slice(parameter, axis, 0, end);

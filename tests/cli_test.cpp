@@ -300,14 +300,14 @@ TEST_CASE("inspect shows models, text and question files") {
   CHECK(has(text.out, "data has "));
   CHECK(has(text.out, " lines, the longest of "));
   CHECK(run_program(folder, words("inspect train.tsv")).status == 0);
-  CHECK(has(run_program(folder, words("inspect foreign.safetensors")).out, "1 tensors, 6 elements"));
+  CHECK(has(run_program(folder, words("inspect foreign.safetensors")).out, "1 tensor, 6 elements"));
 }
 
 TEST_CASE("gradcheck and a closed pipe") {
   const TemporaryFolder& folder = workplace();
   const Outcome check = run_program(folder, words("gradcheck --op tanh --json check.json"));
   CHECK(check.status == 0);
-  CHECK(has(check.out, "1 ops checked, 0 wrong"));
+  CHECK(has(check.out, "1 op checked, 0 wrong"));
   CHECK(nlohmann::json::parse(io::read_file(folder / "check.json")).at("ops").at(0).at("passed") == true);
   // The reader leaves after one byte: the writer ends, quietly, long before its 20000 characters.
   const Outcome pipe = run_shell(folder, "{ gradus sample model --prompt a --max_new 20000; echo $? >&2; } | head -c 1");

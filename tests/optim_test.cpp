@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "framework/optim/adamw.h"
 #include "framework/optim/schedule.h"
@@ -31,6 +32,7 @@ TEST_CASE("finetuning prints the course's learning rates") {
 }
 
 TEST_CASE("pretraining prints the course's learning rates, the second cycle included") {
+  ::setenv("LC_ALL", "C.UTF-8", 1);
   TokenSchedule schedule{.peak = 6e-3, .warmup_tokens = 10240, .final_tokens = 200 * 2938 * 128};
   const std::int64_t tokens = 2938 * 127;
   const std::pair<int, const char*> expected[] = {{1, "5.999655e-03"}, {50, "5.134975e-03"}, {100, "3.037461e-03"}, {150, "9.183220e-04"},
@@ -53,6 +55,7 @@ TEST_CASE("pretraining prints the course's learning rates, the second cycle incl
 }
 
 TEST_CASE("warm-up rises in a line, and the rate can be held at the end") {
+  ::setenv("LC_ALL", "C.UTF-8", 1);
   TokenSchedule schedule{.peak = 1, .warmup_tokens = 100, .final_tokens = 200};
   CHECK(schedule.rate(0) == 0);
   CHECK(schedule.rate(50) == 0.5);
@@ -61,6 +64,8 @@ TEST_CASE("warm-up rises in a line, and the rate can be held at the end") {
   CHECK(schedule.rate(200) == doctest::Approx(0.1));
   CHECK(schedule.rate(300) == doctest::Approx(1));
   CHECK(schedule.drawing(200, 4) == "▂▆▇▁");
+  ::setenv("LC_ALL", "C", 1);
+  CHECK(schedule.drawing(200, 4) == ":*#.");
   schedule.hold_at_end = true;
   CHECK_FALSE(schedule.climbs_again(1000));
   CHECK(schedule.rate(300) == doctest::Approx(0.1));
@@ -97,7 +102,7 @@ TEST_CASE("AdamW follows a plain loop for ten steps, decayed and not") {
     for (std::size_t i = 0; i < w.size(); ++i) CHECK(std::fabs(w[i] - plain[k].w[i]) < 1e-13);
   }
   CHECK(optimizer.step_count() == 10);
-  CHECK(optimizer.describe() == "decayed by 0.1: 1 tensors, 12 elements; not decayed: 1 tensors, 4 elements");
+  CHECK(optimizer.describe() == "decayed by 0.1: 1 tensor, 12 elements; not decayed: 1 tensor, 4 elements");
 }
 
 TEST_CASE("the assignment decays all but biases, the standard rule linear weights alone") {

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/tensor/memory.h"
 #include "tools/commands.h"
@@ -30,7 +31,7 @@ PeakMemory peak_memory(Device device) {
 }
 
 std::string runs_on(Device device) {
-  return device == Device{} ? fmt::format("{} threads", cpu::thread_count()) : describe(device);
+  return device == Device{} ? plural(cpu::thread_count(), "thread") : describe(device);
 }
 
 std::string processor_name() {

@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "framework/autograd/modes.h"
+#include "framework/base/plural.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/ops/ops.h"
 #include "framework/random/generator.h"
@@ -66,10 +67,10 @@ void bench_generate(const BenchGenerateOptions& options) {
   std::int64_t same = 0;
   for (std::size_t i = 0; i < plain.size(); ++i) same += plain[i] == cached[i];
   std::cout << fmt::format(
-      "{}, {}\n{:.0f} characters/s, {} questions in groups with a cache of keys and values\n"
-      "{:.0f} characters/s, {} questions one at a time without: {:.1f} times slower, {} of {} answers the same\n",
-      options.common.dtype, runs_on(compute.device), cached_rate, options.questions, plain_rate,
-      options.plain_questions, cached_rate / plain_rate, same, plain.size());
+      "{}, {}\n{:.0f} characters/s, {} in groups with a cache of keys and values\n"
+      "{:.0f} characters/s, {} one at a time without: {:.1f} times slower, {} of {} answers the same\n",
+      options.common.dtype, runs_on(compute.device), cached_rate, plural(options.questions, "question"), plain_rate,
+      plural(options.plain_questions, "question"), cached_rate / plain_rate, same, plain.size());
   const PeakMemory memory = peak_memory(compute.device);
   write_json(options.common.json, {{"what", "gradus_generate"},
                                    {"dtype", options.common.dtype},

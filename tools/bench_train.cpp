@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/tensor/creation.h"
 #include "tasks/span_corruption/span_corruption.h"
@@ -86,8 +87,8 @@ void report(const BenchTrainOptions& options, Device device, const std::vector<T
   const double padding = 1 - computed / counted;
   const bool all_graphs = std::all_of(steps.begin(), steps.end(), [](const TimedStep& step) { return step.graph; });
   const PeakMemory memory = peak_memory(device);
-  std::cout << fmt::format("{:.0f} tokens/s, {:.0f} to {:.0f} (median of {} steps of {:.4f} s), {}, {}{}\n",
-                           counted_rate.median, counted_rate.least, counted_rate.most, steps.size(), time.median,
+  std::cout << fmt::format("{:.0f} tokens/s, {:.0f} to {:.0f} (median of {} of {:.4f} s), {}, {}{}\n",
+                           counted_rate.median, counted_rate.least, counted_rate.most, plural(steps.size(), "step"), time.median,
                            options.common.dtype, runs_on(device), all_graphs ? ", each step one graph" : "");
   if (!options.corpus.empty()) {
     std::cout << fmt::format(

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/train/trainer.h"
 #include "tasks/birthplace/evaluation.h"
 #include "tasks/built_in_world/world.h"
@@ -60,7 +61,7 @@ void train_phase(const Phase& phase, const DemoOptions& options, models::Gpt& mo
   const train::TrainingResult result =
       train::train(model, model.generator(), optimizer, source, [&](const data::Batch& batch) { return prediction_loss(model, batch); }, trainer);
   if (result.signal != 0) throw ExitWith{128 + result.signal};
-  std::cerr << fmt::format("  {} steps, last loss {:.3f}, {:.0f} s\n", result.steps, result.last_loss, result.seconds);
+  std::cerr << fmt::format("  {}, last loss {:.3f}, {:.0f} s\n", plural(result.steps, "step"), result.last_loss, result.seconds);
 }
 
 tasks::Score majority_baseline(const std::string& train_path, const std::vector<tasks::Question>& questions) {
@@ -84,8 +85,9 @@ void demo(const DemoOptions& options) {
   const WorldFolder folder(options.keep);
   tasks::write_world(tasks::make_world(options.world), folder.path());
   const tasks::Corpus corpus = tasks::load_corpus(folder.file("corpus.txt"));
-  std::cerr << fmt::format("an invented world: {} people, {} documents, {} places; {} people are held out\n", options.world.train_people + options.world.held_out_people,
-                           corpus.documents.size(), options.world.places, options.world.held_out_people);
+  std::cerr << fmt::format("an invented world: {}, {}, {}; {} held out\n", plural(options.world.train_people + options.world.held_out_people, "person", "people"),
+                           plural(corpus.documents.size(), "document"), plural(options.world.places, "place"),
+                           plural(options.world.held_out_people, "person is", "people are"));
   const std::vector<tasks::Question> questions =
       tasks::load_questions(folder.file("held_out.tsv"), tasks::Places::needed).questions;
   const models::GptConfig config{.vocabulary_size = corpus.vocabulary.size(), .block_size = block_size, .layers = 2, .heads = 4, .width = 128,

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/ops/registry.h"
 #include "framework/testing/through_device.h"
 #include "framework/testing/zoo_report.h"
@@ -83,7 +84,7 @@ void check_records(const GradcheckRequest& request, Device device, GradcheckSess
     wrong += !report.passed();
     seconds += report.seconds;
   }
-  std::cout << fmt::format("{} ops checked, {} wrong, {:.1f} s\n", ops.size(), wrong, seconds);
+  std::cout << fmt::format("{} checked, {} wrong, {:.1f} s\n", plural(ops.size(), "op"), wrong, seconds);
 }
 
 void sweep_ops(const GradcheckRequest& request, Device device, GradcheckSession& session) {

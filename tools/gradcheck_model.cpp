@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/data/vocabulary.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
@@ -61,8 +62,9 @@ void check_model(const GradcheckRequest& request, GradcheckSession& session) {
     parameters.push_back(
         add(parameter.detach(), random_normal(parameter.shape(), generator, DType::f64, 0, tiny ? 0.3 : 0.03)));
   }
-  const std::string label = fmt::format("{} layers, {} heads, width {}, {} parameters, ids [{},{}]", config.layers,
-                                        config.heads, config.width, model.parameter_count(), rows, length);
+  const std::string label = fmt::format("{}, {}, width {}, {}, ids [{},{}]", plural(config.layers, "layer"),
+                                        plural(config.heads, "head"), config.width,
+                                        plural(model.parameter_count(), "parameter"), rows, length);
   const std::string call = "f64, outputs logits and loss";
   std::cout << fmt::format("{}: {}; {}\n{:32} {:>9} {:>13} {:>12} {:>12}   {}\n", subject.name, label, call,
                            "parameter", "elements", "largest", "off by", "detects", "verdict")
@@ -74,8 +76,8 @@ void check_model(const GradcheckRequest& request, GradcheckSession& session) {
   report.call = call;
   report.rerun =
       fmt::format("gradus gradcheck --model {}{} --seed {}", name, tiny ? " --tiny" : "", seed) + request.mode_flag();
-  const std::string text = report.passed() ? fmt::format("{}: agree, {} parameters, {:.1f} s\n", report.subject,
-                                                         report.inputs.size(), report.seconds)
+  const std::string text = report.passed() ? fmt::format("{}: agree, {}, {:.1f} s\n", report.subject,
+                                                         plural(report.inputs.size(), "parameter"), report.seconds)
                                            : to_text(report, request.output.explain);
   session.add(report, "", text);
 }

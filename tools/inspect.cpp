@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
@@ -24,7 +25,7 @@ nlohmann::ordered_json inspect_tensors(const std::string& path) {
   std::int64_t elements = 0;
   std::cout << printable(path) << ": safetensors\n";
   for (const auto& [key, text] : file.metadata) {
-    const std::string shown = key == "vocabulary" ? fmt::format("{} characters", data::decode_utf8(text, path).size()) : printable(text);
+    const std::string shown = key == "vocabulary" ? plural(data::decode_utf8(text, path).size(), "character") : printable(text);
     std::cout << fmt::format("  {}: {}\n", printable(key), shown);
     json["metadata"][key] = text;
   }
@@ -33,7 +34,7 @@ nlohmann::ordered_json inspect_tensors(const std::string& path) {
     json["tensors"][name] = {{"dtype", to_string(tensor.dtype())}, {"shape", tensor.shape().to_vector()}};
     elements += tensor.numel();
   }
-  std::cout << fmt::format("{} tensors, {} elements\n", file.tensors.size(), elements);
+  std::cout << fmt::format("{}, {}\n", plural(file.tensors.size(), "tensor"), plural(elements, "element"));
   json["elements"] = elements;
   return json;
 }
@@ -45,7 +46,8 @@ nlohmann::ordered_json inspect_text(const std::string& path, const std::string& 
   for (const auto& document : corpus.documents) longest = std::max(longest, document.size());
   for (char32_t character : corpus.vocabulary.characters().substr(2)) non_ascii += character >= 0x80;
   std::cout << printable(path) << ": text\n" << corpus.summary() << "\n"
-            << fmt::format("{} lines, the longest of {} characters; {} distinct characters outside ASCII\n", corpus.documents.size(), longest, non_ascii);
+            << fmt::format("{}, the longest of {}; {} outside ASCII\n", plural(corpus.documents.size(), "line"),
+                           plural(longest, "character"), plural(non_ascii, "distinct character"));
   return {{"file", path}, {"kind", "text"}, {"characters", corpus.text.size()}, {"vocabulary", corpus.vocabulary.size()},
           {"lines", corpus.documents.size()}, {"longest_line", longest}};
 }

@@ -7,6 +7,7 @@
 
 #include "framework/autograd/accumulator.h"
 #include "framework/autograd/autograd.h"
+#include "framework/base/plural.h"
 #include "framework/kernels/elements.h"
 #include "framework/tensor/creation.h"
 #include "framework/tensor/memory_origin.h"
@@ -103,7 +104,8 @@ Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* in
   const bool create_graph = options.create_graph;
   const bool retain = options.retain_graph || create_graph;
   if (!cotangents.empty() && cotangents.size() != outputs.size()) {
-    fail("backward: {} outputs but {} cotangents", outputs.size(), cotangents.size());
+    fail("backward: {} but {}", plural(outputs.size(), "output"),
+         plural(cotangents.size(), "cotangent"));
   }
   GradModeScope recording(create_graph);
 

@@ -4,6 +4,7 @@
 
 #include "framework/autograd/modes.h"
 #include "framework/autograd/recomputation.h"
+#include "framework/base/plural.h"
 #include "framework/tensor/memory_origin.h"
 
 namespace gradus {
@@ -67,7 +68,7 @@ void Recomputation::run_again() {
     if (!replay.is_faithful()) fail_different("it drew other random streams");
   }
   if (kept_ < promises_.size()) {
-    fail_different(fmt::format("its ops kept {} tensors for backward at first, {} now", promises_.size(), kept_));
+    fail_different(fmt::format("its ops kept {} for backward at first, {} now", plural(promises_.size(), "tensor"), kept_));
   }
   body_ = nullptr;
   inputs_.clear();
@@ -101,7 +102,7 @@ std::shared_ptr<PromisedTensor> Recomputation::make_promise(const Tensor& tensor
 
 void Recomputation::keep_promise(const Tensor& tensor) {
   if (kept_ == promises_.size()) {
-    fail_different(fmt::format("its ops kept {} tensors for backward at first, more now", promises_.size()));
+    fail_different(fmt::format("its ops kept {} for backward at first, more now", plural(promises_.size(), "tensor")));
   }
   const std::shared_ptr<PromisedTensor> promised = promises_[kept_++].lock();
   if (!promised) return;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/data/utf8.h"
 
 namespace gradus::data {
@@ -58,7 +59,7 @@ std::u32string Vocabulary::decode(const std::vector<std::int64_t>& ids) const {
 
 void require_same_vocabulary(const Vocabulary& of_model, const Vocabulary& of_corpus, const std::string& model_path, const std::string& corpus_path) {
   if (of_model == of_corpus) return;
-  std::string difference = fmt::format("{} characters against {}", of_corpus.size(), of_model.size());
+  std::string difference = fmt::format("{} against {}", plural(of_corpus.size(), "character"), of_model.size());
   for (char32_t character : of_corpus.characters()) {
     if (!of_model.contains(character)) {
       difference += fmt::format("; {} is new", describe_character(character));

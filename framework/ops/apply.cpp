@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "framework/autograd/autograd.h"
+#include "framework/base/plural.h"
 #include "framework/kernels/elements.h"
 #include "framework/ops/decisions.h"
 #include "framework/ops/device_kernels.h"
@@ -127,12 +128,12 @@ void OpCall::require_dtype(std::size_t i, DType dtype) const {
 }
 
 void OpCall::require_rank(std::size_t i, int rank) const {
-  if (input(i).rank() != rank) fail("{} must have {} axes, not {}", input_name(i), rank, input(i).rank());
+  if (input(i).rank() != rank) fail("{} must have {}, not {}", input_name(i), plural(rank, "axis", "axes"), input(i).rank());
 }
 
 int OpCall::axis(const std::string& attribute, int rank) const {
   const std::int64_t axis = integer(attribute);
-  if (axis < -rank || axis >= rank) fail("{} {} is outside a tensor of {} axes", attribute, axis, rank);
+  if (axis < -rank || axis >= rank) fail("{} {} is outside a tensor of {}", attribute, axis, plural(rank, "axis", "axes"));
   return normalize_axis(axis, rank);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "framework/base/plural.h"
 #include "framework/kernels/cpu/reduce.h"
 #include "framework/kernels/elements.h"
 #include "framework/ops/cost.h"
@@ -23,7 +24,7 @@ std::vector<TensorSpec> infer_reduction(const OpCall& call) {
   const int rank = call.input(0).rank();
   std::vector<bool> seen(rank);
   for (std::int64_t axis : call.attributes().integers("axes")) {
-    if (axis < -rank || axis >= rank) call.fail("axis {} is outside a tensor of {} axes", axis, rank);
+    if (axis < -rank || axis >= rank) call.fail("axis {} is outside a tensor of {}", axis, plural(rank, "axis", "axes"));
     if (seen[normalize_axis(axis, rank)]) call.fail("axis {} is named twice", axis);
     seen[normalize_axis(axis, rank)] = true;
   }

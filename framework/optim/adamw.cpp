@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "framework/base/plural.h"
 #include "framework/kernels/elements.h"
 #include "framework/kernels/shared/adamw_step.h"
 #include "framework/ops/ops.h"
@@ -99,8 +100,8 @@ std::string AdamW::describe() const {
     ++tensors[slot.decayed];
     elements[slot.decayed] += slot.parameter.numel();
   }
-  return fmt::format("decayed by {}: {} tensors, {} elements; not decayed: {} tensors, {} elements", settings_.weight_decay, tensors[1],
-                     elements[1], tensors[0], elements[0]);
+  return fmt::format("decayed by {}: {}, {}; not decayed: {}, {}", settings_.weight_decay, plural(tensors[1], "tensor"),
+                     plural(elements[1], "element"), plural(tensors[0], "tensor"), plural(elements[0], "element"));
 }
 
 }  // namespace gradus::optim

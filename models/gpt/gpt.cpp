@@ -7,6 +7,7 @@
 
 #include "framework/autograd/modes.h"
 #include "framework/autograd/recompute.h"
+#include "framework/base/plural.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 #include "models/perceiver.h"
@@ -58,7 +59,7 @@ void GptConfig::validate() const {
   positive("layers", layers);
   positive("heads", heads);
   positive("width", width);
-  if (width % heads != 0) fail<UsageError>("width {} is not divisible by {} heads", width, heads);
+  if (width % heads != 0) fail<UsageError>("width {} is not divisible by {}", width, plural(heads, "head"));
   if (is_rotary() && width / heads % 2 != 0)
     fail<UsageError>("{} turns pairs of features: width {} / heads {} is odd", to_string(variant), width, heads);
   if (variant == Variant::synthesizer && block_size < 2)
@@ -167,8 +168,8 @@ std::unique_ptr<Layer> Gpt::make_layer(std::int64_t number) {
 
 void Gpt::require_fits(std::int64_t length) const {
   if (length > longest())
-    fail("{}: a sequence of {} characters is longer than the model's {}", to_string(config_.variant), length,
-         longest());
+    fail("{}: a sequence of {} is longer than the model's {}", to_string(config_.variant),
+         plural(length, "character"), longest());
 }
 
 Tensor Gpt::positions(const Lengths& lengths) const {

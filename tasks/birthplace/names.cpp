@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
 #include "framework/io/safetensors.h"
@@ -34,7 +35,8 @@ data::Example name_example(const Question& question, const Vocabulary& vocabular
   ids.insert(ids.end(), place.begin(), place.end());
   ids.push_back(Vocabulary::mask);
   if (ids.size() > full) {
-    fail<DataError>("{}: line {}: question and place need {} characters, {} are there", origin, question.line, ids.size(), full);
+    fail<DataError>("{}: line {}: question and place need {}, {} are there", origin, question.line,
+                    plural(ids.size(), "character"), full);
   }
   ids.resize(full, Vocabulary::pad);
   data::Example example{{ids.begin(), ids.end() - 1}, std::vector<std::int64_t>(asked.size() - 1, Vocabulary::pad)};
