@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 #include "framework/io/room.h"
 
 namespace gradus::tools {
@@ -20,12 +21,12 @@ std::int64_t file_bytes(const nn::NamedTensors& tensors, std::size_t notes) {
   return static_cast<std::int64_t>(bytes);
 }
 
-void warn(const std::string& sentence) { std::cerr << "warning: " << sentence << "\n"; }
+void warn(const std::string& sentence) { std::cerr << "warning: " << printable(sentence) << "\n"; }
 
 }  // namespace
 
 HeldOutputs::HeldOutputs(const RunOutputs& outputs) : lock_({outputs.model, outputs.checkpoint, outputs.metrics}) {
-  for (const std::string& sentence : lock_.taken_over()) std::cerr << "note: " << sentence << "\n";
+  for (const std::string& sentence : lock_.taken_over()) std::cerr << "note: " << printable(sentence) << "\n";
 }
 
 void require_room(const RunOutputs& outputs, const models::Gpt& model, const optim::AdamW& optimizer,
