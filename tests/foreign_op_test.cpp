@@ -175,6 +175,7 @@ TEST_CASE("whatever an op does wrong becomes a sentence, and this process surviv
       {"wrong_ops", "adds", "unwritten", "backward left grad_x unwritten (or added to it without setting it first)"},
       {"wrong_ops", "skips_tangent", "unwritten", "jvp left tangent_y unwritten"},
       {"wrong_ops", "refuses", "refused", "forward refused: not on a Sunday"},
+      {"wrong_ops", "shouts", "refused", "forward refused: not\\u001b[2J on \\u009b31m a Sunday\\xff"},
       {"wrong_ops", "refuses_silently", "refused", "forward returned 7 and no message"},
       {"wrong_ops", "rank_99", "bad description", "shape gave the output y rank 99; 0 to 8 are possible"},
       {"wrong_ops", "negative_size", "bad description", "shape gave the output y the negative size -3"},
@@ -400,7 +401,7 @@ TEST_CASE("the program checks all ops of a library, whatever becomes of the firs
   std::map<std::string, std::string> verdicts;
   for (const nlohmann::json& check : report.at("checks")) verdicts[check.at("op")] = check.at("verdict");
   for (const nlohmann::json& failure : report.at("failures")) verdicts[failure.at("op")] = failure.at("kind");
-  CHECK(verdicts.size() == 36);
+  CHECK(verdicts.size() == 37);
   CHECK(verdicts["loops"] == "timed out");
   CHECK(verdicts["half"] == "disagree");
   CHECK(verdicts["wrong_jvp"] == "agree");

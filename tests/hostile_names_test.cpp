@@ -50,6 +50,19 @@ void check_refused(const std::vector<std::string>& arguments, int status,
 
 const std::string lines = "\ngradus: " + hostile + "\n";
 
+/// A model whose characters are mostly controls.
+const TemporaryFolder& with_model_of_controls() {
+  const TemporaryFolder& folder = workplace();
+  io::SafetensorsFile model = io::read_safetensors(folder / "model");
+  std::u32string vocabulary = data::decode_utf8(model.metadata["vocabulary"], "model");
+  for (std::size_t i = 2, control = 1; i < vocabulary.size(); ++i, ++control)
+    vocabulary[i] = static_cast<char32_t>(control < 0x20 ? control : 0x5F + control);
+  vocabulary.back() = U'a';
+  model.metadata["vocabulary"] = data::encode_utf8(vocabulary);
+  io::write_safetensors(folder / "controls.params", model);
+  return folder;
+}
+
 }  // namespace
 
 TEST_CASE("arguments, options and the environment") {
@@ -71,6 +84,15 @@ TEST_CASE("bytes that are no text, as arguments") {
   const Outcome outcome = run_program(workplace(), {"inspect", "caf\xe9\x9b"});
   CHECK(outcome.status == 3);
   CHECK(has(outcome.err, "gradus: caf\\xe9\\x9b: "));
+  const std::vector<std::string> train = {"pretrain", "vanilla", "corpus.txt", "--writing_params_path", "new"};
+  const auto refusal = [&](std::vector<std::string> arguments, const std::string& flag) {
+    arguments.insert(arguments.end(), {flag, "caf\xe9"});
+    const Outcome refused = run_program(workplace(), arguments);
+    CHECK(refused.status == 2);
+    CHECK(refused.err == "gradus: " + flag + ": 'caf\\xe9' is not UTF-8\n");
+  };
+  refusal(train, "--names_after");
+  refusal({"sample", "model"}, "--prompt");
 }
 
 TEST_CASE("--print_config shows a value in one line") {
@@ -122,14 +144,7 @@ TEST_CASE("names and metadata of tensors") {
 }
 
 TEST_CASE("what a model says") {
-  const TemporaryFolder& folder = workplace();
-  io::SafetensorsFile model = io::read_safetensors(folder / "model");
-  std::u32string vocabulary = data::decode_utf8(model.metadata["vocabulary"], "model");
-  for (std::size_t i = 2, control = 1; i < vocabulary.size(); ++i, ++control)
-    vocabulary[i] = static_cast<char32_t>(control == 0x20 ? 0x7F + control : control);
-  vocabulary.back() = U'a';
-  model.metadata["vocabulary"] = data::encode_utf8(vocabulary);
-  io::write_safetensors(folder / "controls.params", model);
+  const TemporaryFolder& folder = with_model_of_controls();
   const Outcome sampled =
       run_program(folder, words("sample controls.params --prompt a --max_new 200 --temperature 9 --json said.json"));
   REQUIRE_MESSAGE(sampled.status == 0, sampled.err);
@@ -140,6 +155,21 @@ TEST_CASE("what a model says") {
   CHECK(line_count(sampled.out) > 1);
   const nlohmann::json said = nlohmann::json::parse(io::read_file(folder / "said.json"));
   CHECK(has(said["samples"][0].get<std::string>(), "\x1b"));
+}
+
+TEST_CASE("what a model answers") {
+  const TemporaryFolder& folder = with_model_of_controls();
+  folder.write("asked.tsv", "a\tBern\naa\tOslo\naaa\tRome\n");
+  const Outcome outcome = run_program(
+      folder, words("evaluate vanilla --reading_params_path controls.params --eval_corpus_path asked.tsv --outputs_path "
+                    "answers --show_errors 3 --people people --json evaluated.json"));
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  CHECK(raw_control(outcome.out) == "none");
+  CHECK(has(outcome.out, "line 3: aaa expected 'Rome', answered '"));
+  for (const std::string file : {"answers", "people", "evaluated.json"})
+    CHECK(raw_control(io::read_file(folder / file)) == "none");
+  CHECK(line_count(io::read_file(folder / "answers")) == 3);
+  CHECK(line_count(io::read_file(folder / "people")) == 4);
 }
 
 TEST_CASE("a corpus and its examples") {

@@ -97,6 +97,23 @@ TEST_CASE("UTF-16 and UTF-32 are refused by name, with and without a byte order 
   CHECK(has(refusal(in_wide_characters("\ufeff野", 2, true)), "UTF-16"));
 }
 
+TEST_CASE("what is no text at all is named for what it is") {
+  const struct {
+    std::string bytes, kind;
+  } table[] = {
+      {"\x1f\x8b\x08\0\0"s, "a gzip archive: unpack it with gunzip"},
+      {"PK\x03\x04\x14\0"s, "a zip archive"},
+      {"%PDF-1.7\n%\xb5\xb5", "a PDF document"},
+      {"{\\rtf1\\ansi}", "an RTF document"},
+      {"\xd0\xcf\x11\xe0\xa1", "an old Office document"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"},
+      {"\x02\0\0\0\0\0\0\0{}"s, "a safetensors file"},
+  };
+  for (const auto& row : table) CHECK(refusal(row.bytes).starts_with("f: it is " + row.kind));
+  for (const std::string text : {"BZh, a shorthand\n", "PK is a code\n", "GGUF\n", "{\"seed\": 1}\n"})
+    CHECK(read(text) == text);
+}
+
 TEST_CASE("a NUL is refused with its line") {
   CHECK(refusal(text + "a\0b"s) == "f: line 3: a NUL at byte " + std::to_string(text.size() + 1) +
                                        ": a text has none; the file is damaged, or no text");

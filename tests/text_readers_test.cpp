@@ -67,6 +67,9 @@ const std::vector<Oddity>& refused() {
       {"latin1", [](const std::string& text) { return with(in_latin1(text), "\xe9"); }, "in Windows-1252 it is '"},
       {"cesu8", [](const std::string& text) { return with(text, "\xed\xa0\xbd\xed\xb8\x80"); },
        "half a surrogate pair"},
+      {"gzip", [](const std::string& text) { return "\x1f\x8b\x08" + text; },
+       "FILE: it is a gzip archive: unpack it with gunzip"},
+      {"pdf", [](const std::string& text) { return "%PDF-1.7\n" + text; }, "FILE: it is a PDF document"},
       {"cut_off", [](const std::string& text) { return text + "\xe9\x87"; }, "it is cut off"},
   };
   return all;

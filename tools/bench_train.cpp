@@ -126,6 +126,7 @@ void bench_train(const BenchTrainOptions& options) {
     batches = synthetic_batches(options);
   } else {
     corpus = tasks::load_corpus(options.corpus);
+    print_notices(corpus->notices);
     config.vocabulary_size = corpus->vocabulary.size();
     source.emplace(*corpus, tasks::assignment_rules(options.length, options.length - 1), options.batch,
                    options.common.seed);

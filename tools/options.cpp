@@ -11,6 +11,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/printable.h"
+#include "framework/data/utf8.h"
 #include "framework/io/files.h"
 #include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/parallel.h"
@@ -128,6 +129,14 @@ void write_json(const std::string& path, const nlohmann::ordered_json& json) {
       printable(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n", "\n");
   if (path != "-") return io::write_file_atomically(path, text);
   if (!(standard_output() << text << std::flush)) fail<OutputError>("standard output: cannot be written");
+}
+
+std::u32string characters_of(const std::string& flag, const std::string& value) {
+  try {
+    return data::decode_utf8(value, flag);
+  } catch (const DataError&) {
+    fail<UsageError>("{}: '{}' is not UTF-8", flag, value);
+  }
 }
 
 void print_notices(const std::vector<std::string>& notices) {

@@ -53,6 +53,9 @@ void prepare_json(const std::string& path);
 /// Writes to FILE, or to standard output for `-`; nothing for an empty path.
 void write_json(const std::string& path, const nlohmann::ordered_json& json);
 
+/// The characters of an option's value. Throws UsageError naming the flag where it is not UTF-8.
+std::u32string characters_of(const std::string& flag, const std::string& value);
+
 /// What a loader of text said, each as a line `note: ...` on standard error.
 void print_notices(const std::vector<std::string>& notices);
 

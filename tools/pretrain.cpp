@@ -3,7 +3,6 @@
 #include "framework/base/error.h"
 #include "framework/base/plural.h"
 #include "framework/base/printable.h"
-#include "framework/data/utf8.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
 #include "tools/held_out.h"
@@ -23,7 +22,7 @@ tasks::CorruptionRules corruption_rules(const TrainingRunOptions& options) {
   tasks::CorruptionRules rules = tasks::assignment_rules(options.block_size, length);
   rules.names = options.names;
   rules.preferred = options.names_after_share;
-  rules.keyword = data::decode_utf8(options.names_after, "--names_after");
+  rules.keyword = characters_of("--names_after", options.names_after);
   for (const std::string name : {"--names_after", "--names_after_share"}) {
     if (options.names == 0 && option_origins()[name] == "command line") fail<UsageError>("{} goes with --names", name);
   }

@@ -43,7 +43,7 @@ void sample(SampleOptions& options) {
     prompt_text = std::move(file.text);
     options.prompt = data::encode_utf8(prompt_text);
   } else {
-    prompt_text = data::decode_utf8(options.prompt, "--prompt");
+    prompt_text = characters_of("--prompt", options.prompt);
   }
   require_distinct({{"MODEL", options.model}}, {{"--json", options.common.json}});
   models::LoadedModel loaded = models::load_model(options.model, "", options.common.seed, compute.dtype);

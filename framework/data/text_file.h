@@ -15,8 +15,8 @@ struct TextFile {
 
 /// Reads a file, which may be a pipe, once. Line ends CRLF and CR become LF, as in Python's text mode, and a byte order
 /// mark at the beginning is skipped: a notice says so, and also where characters that nobody sees are kept (controls,
-/// byte order marks in the midst). Throws DataError with path, line and remedy for UTF-16 and UTF-32, for a NUL and for
-/// bytes that are not UTF-8.
+/// byte order marks in the midst). Throws DataError with path, line and remedy for UTF-16 and UTF-32, for a NUL, for
+/// bytes that are not UTF-8, and for archives, PDF documents, models and other files that are no text, by name.
 TextFile load_text(const std::string& path);
 
 /// The same for bytes that were read already; `path` names them.

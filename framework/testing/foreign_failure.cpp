@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include <algorithm>
+
 #include "framework/base/printable.h"
 #include "framework/testing/foreign_sandbox.h"
 
@@ -69,7 +71,7 @@ std::string crash_reason(const Control& control) {
 
 std::string text_of(const char (&message)[GRADUS_MESSAGE_SIZE]) {
   std::string text(message, ::strnlen(message, GRADUS_MESSAGE_SIZE));
-  for (char& c : text) c = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+  std::ranges::replace_if(text, [](char c) { return c == '\n' || c == '\t'; }, ' ');
   while (!text.empty() && (text.back() == '.' || text.back() == ' ')) text.pop_back();
   return printable(text);
 }

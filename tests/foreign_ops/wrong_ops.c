@@ -138,6 +138,9 @@ static int wrong_jvp(const gradus_call* call) {
 static int refuses(const gradus_call* call) {
   return snprintf(call->message, GRADUS_MESSAGE_SIZE, "not on a Sunday.\n");
 }
+static int shouts(const gradus_call* call) {
+  return snprintf(call->message, GRADUS_MESSAGE_SIZE, "not\x1b[2J on \xc2\x9b" "31m a Sunday\xff");
+}
 static int refuses_silently(const gradus_call* call) { return (void)call, 7; }
 static int rank_99(const gradus_call* call) { return call->outputs[0].rank = 99, 0; }
 static int negative_size(const gradus_call* call) {
@@ -190,6 +193,7 @@ static const gradus_op ops[] = {
     BACKWARD(only_first_row),
     OP(wrong_jvp, NULL, forward, backward, wrong_jvp),
     FORWARD(refuses),
+    FORWARD(shouts),
     FORWARD(refuses_silently),
     SHAPE(rank_99),
     SHAPE(negative_size),
