@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "framework/base/error.h"
+#include "framework/base/plural.h"
 #include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
@@ -120,17 +121,10 @@ struct Oddities {
   }
 };
 
-/// `1,234`.
-std::string with_commas(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  for (std::size_t at = digits.size(); at > 3;) digits.insert(at -= 3, 1, ',');
-  return digits;
-}
-
 void describe(const Oddities& odd, const std::string& path, std::vector<std::string>& notices) {
   if (odd.crlf > 0 || odd.cr > 0) {
     const auto count = [](std::int64_t number, const char* kind) {
-      return number > 0 ? fmt::format("{} {} {}", with_commas(number), number == 1 ? "line end" : "line ends", kind)
+      return number > 0 ? fmt::format("{} {} {}", with_separators(number), number == 1 ? "line end" : "line ends", kind)
                         : "";
     };
     notices.push_back(fmt::format("{}: {}{}{} read as LF", path, count(odd.crlf, "CRLF"),
@@ -138,7 +132,7 @@ void describe(const Oddities& odd, const std::string& path, std::vector<std::str
   }
   if (odd.hidden > 0) {
     notices.push_back(fmt::format("{}: {} that nobody sees {} part of the text, {} U+{:04X} in line {}", path,
-                                  odd.hidden == 1 ? "a character" : with_commas(odd.hidden) + " characters",
+                                  odd.hidden == 1 ? "a character" : with_separators(odd.hidden) + " characters",
                                   odd.hidden == 1 ? "is" : "are", odd.hidden == 1 ? "the" : "the first",
                                   static_cast<std::uint32_t>(odd.first_hidden), odd.first_hidden_line));
   }

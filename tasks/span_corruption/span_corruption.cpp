@@ -138,7 +138,7 @@ std::string SpanCorruption::unread_text() const {
   constexpr std::size_t hardly = 10;
   if (documents == 0 || in_reach == characters || (documents > 1 && hardly * in_reach > characters)) return "";
   return fmt::format("{}: {} of {} characters, of which at most {} are ever read{}: a document is a line", corpus_->path,
-                     documents == 1 ? "1 document" : fmt::format("{} documents", documents), characters, longest,
+                     plural(documents, "document"), in_prose(characters), longest,
                      documents == 1 ? "" : " of each");
 }
 
