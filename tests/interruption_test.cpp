@@ -5,6 +5,7 @@
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <tuple>
 
 #include "framework/random/generator.h"
 #include "tests/program.h"
@@ -19,6 +20,8 @@ const std::string pretrain =
 const std::string finetune =
     "finetune vanilla corpus.txt --finetune_corpus_path train.tsv --layers 2 --heads 2 --width 32 --block_size 96 "
     "--batch_size 4 --max_epochs 20 --edition 2023 ";
+const std::string pretrain_text =
+    "pretrain-text corpus.txt --layers 2 --heads 2 --width 32 --block_size 48 --batch_size 16 --max_steps 100 ";
 
 void sleep_milliseconds(std::int64_t count) { std::this_thread::sleep_for(std::chrono::milliseconds(count)); }
 
@@ -30,6 +33,7 @@ const TemporaryFolder& world() {
     REQUIRE(run_program(folder, words("world . --train_people 12 --held_out_people 12 --places 4")).status == 0);
     REQUIRE(run_program(folder, words(pretrain + "--writing_params_path pretrained --metrics pretrained.jsonl")).status == 0);
     REQUIRE(run_program(folder, words(finetune + "--writing_params_path finetuned --metrics finetuned.jsonl")).status == 0);
+    REQUIRE(run_program(folder, words(pretrain_text + "--writing_params_path texted --metrics texted.jsonl")).status == 0);
     ready = true;
   }
   return folder;
@@ -156,31 +160,46 @@ TEST_CASE("SIGUSR1 saves and goes on") {
   CHECK(read("saved") == read("pretrained"));
 }
 
-TEST_CASE("killed at random moments, again and again, it still ends with the same bytes") {
-  StreamReader random(static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()), 0);
-  for (const auto& [command, undisturbed] : {std::pair{pretrain, "pretrained"}, std::pair{finetune, "finetuned"}}) {
-    remove_all_of("killed");
-    const std::string line = command + "--writing_params_path killed --metrics killed.jsonl --checkpoint_every 2 --resume ";
-    const std::int64_t steps = steps_logged(std::string(undisturbed) + ".jsonl");
-    int kills = 0;
-    bool done = false;
-    while (!done && kills < 500) {
-      Program program(world(), gradus_command(words(line)));
-      // Up to a tenth of the run further on, then anywhere in a step: at times before the first step, at times in a save.
-      const bool running = reaches_step(program, "killed.jsonl", steps_logged("killed.jsonl") + random.next_integer(0, steps / 10));
-      std::this_thread::sleep_for(std::chrono::microseconds(random.next_integer(0, 20000)));
-      done = !running || program.has_ended();
-      if (!done) program.send(SIGKILL);
-      const Outcome outcome = program.wait();
-      done = done || outcome.status == 0;
-      CHECK_MESSAGE(outcome.status == (done ? 0 : 128 + SIGKILL), outcome.err);
-      kills += !done;
+namespace {
+
+/// Kills `command` at moments that are drawn and resumes it, until it has been killed `kills` times and has ended.
+/// The number of times it has ended.
+int kill_and_resume(const std::string& command, const std::string& undisturbed, int kills, StreamReader& random) {
+  const std::string line = command + "--writing_params_path killed --metrics killed.jsonl --checkpoint_every 2 --resume ";
+  const std::int64_t stride = 2 * steps_logged(undisturbed + ".jsonl") / kills;
+  int ends = 0;
+  for (int killed = 0; killed < kills || ends == 0;) {
+    Program program(world(), gradus_command(words(line)));
+    if (killed < kills) {
+      // Some steps further on, then anywhere in a step: at times before the program has begun, at times in a save.
+      reaches_step(program, "killed.jsonl", steps_logged("killed.jsonl") + random.next_integer(0, stride));
+      std::this_thread::sleep_for(std::chrono::microseconds(random.next_integer(0, 10000)));
+      if (!program.has_ended()) program.send(SIGKILL);
     }
-    MESSAGE("killed ", kills, " times");
-    CHECK(kills >= 2);
-    REQUIRE(done);
-    CHECK(read("killed") == read(undisturbed));
-    CHECK(timeless_metrics("killed.jsonl") == timeless_metrics(std::string(undisturbed) + ".jsonl"));
+    const Outcome outcome = program.wait();
+    if (outcome.status == 128 + SIGKILL) {
+      ++killed;
+      continue;
+    }
+    REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+    ++ends;
+    REQUIRE(read("killed") == read(undisturbed));
+    CHECK(timeless_metrics("killed.jsonl") == timeless_metrics(undisturbed + ".jsonl"));
+    CHECK(!exists("killed.checkpoint"));
+    remove_all_of("killed");
+  }
+  return ends;
+}
+
+}  // namespace
+
+TEST_CASE("killed 200 times at any moment, runs still end with the same bytes") {
+  StreamReader random(1, 0);
+  remove_all_of("killed");
+  for (const auto& [command, undisturbed, kills] :
+       {std::tuple{pretrain, "pretrained", 67}, {finetune, "finetuned", 67}, {pretrain_text, "texted", 66}}) {
+    MESSAGE(undisturbed, ": killed ", kills, " times, ended ", kill_and_resume(command, undisturbed, kills, random), " times");
+    for (const std::string& name : world().names()) CHECK_FALSE(name.ends_with(".partial"));
   }
 }
 

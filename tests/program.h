@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -52,6 +53,14 @@ class Program {
   }
 
   void send(int signal) const { ::kill(process_, signal); }
+  /// True where its first thread has the signal blocked.
+  bool blocks(int signal) const {
+    std::ifstream status("/proc/" + std::to_string(process_) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("SigBlk:")) return std::stoull(line.substr(8), nullptr, 16) >> (signal - 1) & 1;
+    }
+    return false;
+  }
   bool has_ended() {
     if (process_ > 0 && ::waitpid(process_, &wait_status_, WNOHANG) == process_) process_ = 0;
     return process_ == 0;

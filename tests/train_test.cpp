@@ -5,9 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <sstream>
+#include <thread>
 
 #include "framework/autograd/autograd.h"
 #include "framework/base/bars.h"
@@ -17,9 +19,9 @@
 #include "framework/nn/layers.h"
 #include "framework/ops/ops.h"
 #include "framework/train/checkpoint.h"
-#include "framework/train/signals.h"
 #include "framework/train/trainer.h"
 #include "tests/messages.h"
+#include "tests/standard_error.h"
 #include "tests/temporary_folder.h"
 
 using namespace gradus;
@@ -122,22 +124,6 @@ std::vector<nlohmann::json> metrics_of(const std::string& path) {
     }
   }
   return lines;
-}
-
-/// What `body` writes to standard error.
-template <class Body>
-std::string errors_of(Body&& body) {
-  const TemporaryFolder folder;
-  const std::string path = folder / "stderr";
-  std::fflush(stderr);
-  const int before = ::dup(STDERR_FILENO), file = ::open(path.c_str(), O_CREAT | O_WRONLY, 0600);
-  ::dup2(file, STDERR_FILENO);
-  body();
-  std::fflush(stderr);
-  ::dup2(before, STDERR_FILENO);
-  ::close(before);
-  ::close(file);
-  return io::read_file(path);
 }
 
 /// The exit status of a process that runs `body`, 128 + n where signal n ended it.
@@ -400,8 +386,10 @@ TEST_CASE("a second signal ends the process at once and leaves the checkpoint wh
             ::dup2(::open("/dev/null", O_WRONLY), STDERR_FILENO);
             run.train([&](std::int64_t step) {
               if (step < 4) return;
-              std::raise(SIGINT);
-              std::raise(signal);
+              ::kill(::getpid(), SIGINT);
+              std::this_thread::sleep_for(std::chrono::milliseconds(150));
+              ::kill(::getpid(), signal);
+              std::this_thread::sleep_for(std::chrono::seconds(10));
             });
           }) == status);
     CHECK(folder.names() == std::vector<std::string>{"checkpoint"});
@@ -410,31 +398,6 @@ TEST_CASE("a second signal ends the process at once and leaves the checkpoint wh
     resumed.options.resume = true;
     resumed.train();
     CHECK(resumed.state() == reference().state);
-  }
-}
-
-TEST_CASE("signal handlers live as long as the training") {
-  const auto handlers = [] {
-    std::vector<void (*)(int)> all;
-    for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
-      struct sigaction action {};
-      ::sigaction(signal, nullptr, &action);
-      all.push_back(action.sa_handler);
-    }
-    return all;
-  };
-  const auto before = handlers();
-  Run run;
-  run.train([&](std::int64_t) { CHECK(handlers() != before); });
-  CHECK(handlers() == before);
-  CHECK_THROWS_AS(Run().train([](std::int64_t) { throw Crash{}; }), Crash);
-  CHECK(handlers() == before);
-  {
-    const train::SignalScope signals;
-    std::raise(SIGUSR1);
-    CHECK(train::SignalScope::take_save_request());
-    CHECK_FALSE(train::SignalScope::take_save_request());
-    CHECK(train::SignalScope::received() == 0);
   }
 }
 

@@ -5,6 +5,7 @@
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
 #include "tools/held_out.h"
+#include "tools/process.h"
 #include "tools/training_run.h"
 
 namespace gradus::tools {
@@ -26,6 +27,7 @@ void add_finetune(CLI::App& program) {
                "    --eval_every epoch --eval_corpus_path birth_dev.tsv");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
+    outlive_readers();
     const Compute compute = options->common.apply();
     check_training_options(*options);
     if (options->finetune_corpus_path.empty())

@@ -1,4 +1,6 @@
 // gradus: the program. Parses, runs the subcommand, and turns exceptions into sentences and exit codes.
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -6,21 +8,27 @@
 #include "framework/base/error.h"
 #include "framework/base/instructions.h"
 #include "framework/base/printable.h"
+#include "framework/train/signals.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/devices.h"
 #include "tools/options.h"
 #include "tools/printable_streams.h"
 #include "tools/process.h"
+#include "tools/start.h"
 
 namespace {
 
 constexpr int failed = 1, usage = 2, bad_input = 3, numeric = 4;
 
 /// One line: a newline in it is an argument's or a file's. `kept`: controls that are the message's own.
-int report(const std::string& message, int status, std::string_view kept = "") {
+int report(const char* message, int status, std::string_view kept = "") {
   std::cout.flush();
-  std::fputs(("gradus: " + gradus::printable(message, kept) + "\n").c_str(), stderr);
+  try {
+    std::fputs(("gradus: " + gradus::printable(message, kept) + "\n").c_str(), stderr);
+  } catch (const std::bad_alloc&) {
+    std::fputs("gradus: out of memory\n", stderr);
+  }
   return status;
 }
 
@@ -51,11 +59,11 @@ int run(int argc, char** argv) {
   tools::add_bench(program);
   tools::add_gradcheck(program);
 
-  tools::MergedArguments merged;
   if (argc < 2) {
     std::fputs(program.help().c_str(), stdout);
     return 0;
   }
+  tools::MergedArguments merged;
   try {
     merged = tools::merge_arguments(program, argc, argv);
     tools::option_origins() = merged.origins;
@@ -66,33 +74,43 @@ int run(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     std::puts(version.what());
   } catch (const CLI::ParseError& error) {
-    return report(tools::explain_parse_error(program, error, merged) + "; see --help", usage);
+    return report((tools::explain_parse_error(program, error, merged) + "; see --help").c_str(), usage);
   } catch (const tools::ExitWith& end) {
     return end.status;
-  } catch (const UsageError& error) {
+  }
+  return 0;
+}
+
+/// The program as a process of the system; throws what went wrong.
+int run_as_process(int argc, char** argv) {
+  using namespace gradus;
+  tools::start(argv, environ);
+  train::take_signals();
+  tools::reserve_standard_streams();
+  tools::make_standard_streams_printable();
+  std::signal(SIGPIPE, SIG_DFL);
+  std::signal(SIGXFSZ, SIG_IGN);  // writing beyond `ulimit -f` fails with a reason
+  const int status = run(argc, argv);
+  if (status != 0 || tools::standard_output_is_whole()) return status;
+  return report("standard output: cannot be written, what was printed is not complete", failed);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_as_process(argc, argv);
+  } catch (const gradus::UsageError& error) {
     return report(error.what(), usage);
-  } catch (const DataError& error) {
+  } catch (const gradus::DataError& error) {
     return report(error.what(), bad_input);
-  } catch (const NumericError& error) {
+  } catch (const gradus::NumericError& error) {
     return report(error.what(), numeric);
-  } catch (const MemoryError& error) {
+  } catch (const gradus::MemoryError& error) {
     return report(error.what(), failed, "\n");  // with a table
   } catch (const std::bad_alloc&) {
     return report("out of memory", failed);
   } catch (const std::exception& error) {
     return report(error.what(), failed);
   }
-  return 0;
-}
-
-}  // namespace
-
-int main(int argc, char** argv) {
-  gradus::tools::let_waiting_threads_sleep(argv);
-  gradus::tools::reserve_standard_streams();
-  gradus::tools::make_standard_streams_printable();
-  std::signal(SIGPIPE, SIG_DFL);
-  const int status = run(argc, argv);
-  if (gradus::tools::standard_output_is_whole() || status != 0) return status;
-  return report("standard output: cannot be written, what was printed is not complete", failed);
 }

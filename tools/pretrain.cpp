@@ -6,6 +6,7 @@
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
 #include "tools/held_out.h"
+#include "tools/process.h"
 #include "tools/training_run.h"
 
 namespace gradus::tools {
@@ -63,6 +64,7 @@ void add_pretrain(CLI::App& program) {
       "  gradus pretrain synthesizer wiki.txt --writing_params_path p --max_epochs 1 --edition 2021");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
+    outlive_readers();
     const Compute compute = options->common.apply();
     check_training_options(*options);
     if (!options->reading_params_path.empty()) fail<UsageError>("--reading_params_path: pretraining starts from new weights");

@@ -4,6 +4,7 @@
 #include "tasks/char_lm/character_text.h"
 #include "tools/commands.h"
 #include "tools/held_out.h"
+#include "tools/process.h"
 #include "tools/training_run.h"
 
 namespace gradus::tools {
@@ -27,6 +28,7 @@ TrainingRunOptions demo_defaults() {
 }
 
 void pretrain_text(const TrainingRunOptions& options) {
+  outlive_readers();
   const Compute compute = options.common.apply();
   check_training_options(options);
   const tasks::CharacterText source(options.corpus, options.block_size, options.batch_size, options.common.seed);

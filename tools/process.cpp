@@ -1,20 +1,23 @@
 #include "tools/process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <iostream>
 
 namespace gradus::tools {
+namespace {
 
-void let_waiting_threads_sleep(char** arguments) {
-  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
-  if (::setenv("OMP_WAIT_POLICY", "passive", 1) != 0 || ::setenv("GOMP_SPINCOUNT", "5000", 1) != 0) return;
-  ::execv("/proc/self/exe", arguments);  // returns only where it cannot be done: then the threads spin
+bool reader_has_gone() {
+  pollfd file{STDOUT_FILENO, POLLOUT, 0};
+  return ::poll(&file, 1, 0) == 1 && (file.revents & (POLLERR | POLLHUP)) != 0;
 }
+
+}  // namespace
 
 void reserve_standard_streams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
@@ -24,9 +27,11 @@ void reserve_standard_streams() {
   }
 }
 
+void outlive_readers() { std::signal(SIGPIPE, SIG_IGN); }
+
 bool standard_output_is_whole() {
   std::cout.flush();
-  return std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
+  return (std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good()) || reader_has_gone();
 }
 
 }  // namespace gradus::tools

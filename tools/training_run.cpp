@@ -15,6 +15,7 @@
 #include "framework/io/safetensors.h"
 #include "framework/ops/ops.h"
 #include "framework/train/checkpoint.h"
+#include "framework/train/signals.h"
 #include "tools/commands.h"
 #include "tools/held_out.h"
 #include "tools/recipes.h"
@@ -326,6 +327,8 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
       return found;
     };
   }
+  // The run ends with its model: until then a signal finds a checkpoint, or the model, or both.
+  const train::SignalScope signals("\nstopping: what has begun is finished first; once more to leave at once\n");
   const train::TrainingResult result =
       train::train(model, model.generator(), optimizer, takes_padding ? padded : source, loss, trainer);
   const nlohmann::ordered_json summary = {{"function", phase.function}, {"steps", result.steps},
@@ -345,6 +348,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
                               plural(result.steps, "step"), result.last_loss, result.seconds),
                   trainer.progress);
   write_json(options.common.json, summary);
+  if (const int signal = train::SignalScope::received(); signal != 0) throw ExitWith{128 + signal};
 }
 
 }  // namespace gradus::tools

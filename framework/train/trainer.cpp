@@ -170,7 +170,9 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
                                  how_often(options.evaluate_every, position.step)));
   }
 
-  const SignalScope signals(!options.checkpoint_path.empty());
+  const SignalScope signals(options.checkpoint_path.empty()
+                                ? "\nstopping after this step; once more to leave at once\n"
+                                : "\nstopping: the step is finished and saved first; once more to leave at once\n");
   const Clock::time_point start = Clock::now();
   Clock::time_point last_checkpoint = start;
   const double seconds_before = position.seconds;

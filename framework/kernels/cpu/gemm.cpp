@@ -8,6 +8,7 @@
 #include "framework/base/error.h"
 #include "framework/kernels/cpu/onednn.h"
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/cpu/room.h"
 #include "framework/tensor/tensor.h"
 
 #ifdef GRADUS_OPENBLAS
@@ -17,10 +18,12 @@ extern "C" void openblas_set_num_threads(int);
 namespace gradus::cpu {
 namespace {
 
-void one_blas_thread() {
+void prepare_blas() {
 #ifdef GRADUS_OPENBLAS
-  static const bool done = (openblas_set_num_threads(1), true);
-  (void)done;
+  static const bool on_one_thread = (openblas_set_num_threads(1), true);
+  // A thread's first product takes 128 MB of addresses; where it does not get them OpenBLAS asks for ever.
+  thread_local const bool has_room = (require_room(160 << 20), true);
+  (void)on_one_thread, (void)has_room;
 #endif
 }
 
@@ -167,7 +170,7 @@ void gemm_on_this_thread(std::int64_t m, std::int64_t n, std::int64_t k, T alpha
   if (std::max({m, n, k, a.stride, b.stride, c_stride}) > INT_MAX) {
     fail("matrix product ({},{}) x ({},{}): the BLAS counts in 32 bits", m, k, k, n);
   }
-  one_blas_thread();
+  prepare_blas();
   call_blas(a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans, int(m), int(n), int(k),
             alpha, a.data, int(a.stride), b.data, int(b.stride), beta, c, int(c_stride));
 }
@@ -176,7 +179,6 @@ template <class T, class Out>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<T> a, Matrix<T> b, Out* c, std::int64_t c_stride,
           const Arithmetic<T>* bias) {
   if (m == 0 || n == 0) return;
-  one_blas_thread();
   if constexpr (std::is_same_v<T, bfloat16>) {
     if (m * n * k < worth_a_kernel || !by_onednn(DType::bf16)) return gemm_widened(m, n, k, a, b, bias, c, c_stride);
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "framework/base/error.h"
+#include "framework/kernels/cpu/room.h"
 
 namespace gradus::cpu::onednn {
 namespace {
@@ -136,7 +137,10 @@ void product(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<T> a, Matrix
   constexpr std::size_t most_kernels = 512;
   if (kernels.size() >= most_kernels) kernels.clear();  // of programs that never use a shape twice
   auto found = kernels.find(problem);
-  if (found == kernels.end()) found = kernels.try_emplace(problem, problem).first;
+  if (found == kernels.end()) {
+    require_room(16 << 20);  // oneDNN does not look whether it gets the memory in which it makes a kernel
+    found = kernels.try_emplace(problem, problem).first;
+  }
   Kernel& kernel = found->second;
   kernel.a.set_data_handle(const_cast<T*>(a.data));
   kernel.b.set_data_handle(const_cast<T*>(b.data));
