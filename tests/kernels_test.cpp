@@ -1,9 +1,11 @@
 // CPU kernels against plain loops and the C library.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <new>
 #include <numeric>
 
 #include "framework/kernels/cpu/copy.h"
@@ -278,4 +280,30 @@ TEST_CASE("parallel_for visits every index once, in chunks that do not depend on
   }
   cpu::set_thread_count(threads);
   CHECK_THROWS_AS(cpu::set_thread_count(0), UsageError);
+}
+
+TEST_CASE("of the exceptions in a parallel loop the first in the order of the loop comes out, for any thread count") {
+  for (int count : {1, 2, 5}) {
+    const cpu::SharingScope shared(count);
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      std::vector<int> visits(1003);
+      const auto visit = [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          if (i == 333 || i == 340 || i > 900) fail<NumericError>("at {}", i);
+          if (i == 500) throw std::bad_alloc();
+          ++visits[i];
+        }
+      };
+      CHECK_THROWS_WITH_AS(cpu::parallel_for(1003, 10, 1000, visit), "at 333", NumericError);
+      CHECK(std::count(visits.begin(), visits.begin() + 333, 1) == 333);
+    }
+    // An inner loop's exception goes through the outer one, and the threads are as good as before.
+    const auto inner = [](std::int64_t, std::int64_t) { throw std::bad_alloc(); };
+    CHECK_THROWS_AS(
+        cpu::parallel_for(8, 1, 1000, [&](std::int64_t, std::int64_t) { cpu::parallel_for(8, 1, 1000, inner); }),
+        std::bad_alloc);
+    std::atomic<std::int64_t> sum = 0;
+    cpu::parallel_for(100, 1, 1000, [&](std::int64_t begin, std::int64_t) { sum += begin; });
+    CHECK(sum == 4950);
+  }
 }

@@ -29,6 +29,9 @@ Compute CommonOptions::apply() const {
   if (threads < 0 || threads > most_threads)
     fail<UsageError>("--threads must be between 1 and {}, or 0 for all, not {}", most_threads, threads);
   if (threads > 0) cpu::set_thread_count(threads);
+  const int wanted = cpu::thread_count(), started = cpu::limit_threads_to_what_starts();
+  if (started < wanted)
+    std::cerr << fmt::format("note: the system lets this process start {} of {} threads (ulimit -a)\n", started, wanted);
   const Device where = device_from_string(device);
   const bool tf32 = dtype == "tf32";
   if (tf32 && where == Device{})
