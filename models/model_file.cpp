@@ -2,12 +2,15 @@
 
 #include "framework/base/plural.h"
 #include "framework/data/utf8.h"
+#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
 
 namespace gradus::models {
 namespace {
 
-constexpr const char* format = "gradus-model-1";
+constexpr const char* format = "gradus-model-2";
+/// As the second, but its checksum, where there is one, need not cover the metadata.
+constexpr const char* earlier_format = "gradus-model-1";
 
 }  // namespace
 
@@ -25,15 +28,15 @@ void save_model(const std::string& path, const Gpt& model, const data::Vocabular
 
 LoadedModel load_model(const std::string& path, const std::string& variant, std::uint64_t seed, DType dtype) {
   const io::SafetensorsFile file = io::read_safetensors(path);
-  if (file.require("format", path) != format) {
-    fail<DataError>("{}: not a model file of this program (its format is '{}')", path, file.metadata.at("format"));
-  }
+  const std::string& found = file.require("format", path);
+  if (found != format && found != earlier_format) fail<DataError>("{}: not a model file of this program (its format is {})", path, io::in_quotes(found));
+  if (found == format && file.verified != io::Verified::everything) fail<DataError>("{}: its checksum is missing: the file is damaged", path);
   if (!variant.empty() && file.require("variant", path) != variant) {
     fail<DataError>("{}: holds a model of the variant '{}', not '{}'", path, file.metadata.at("variant"), variant);
   }
   GptConfig config;
   try {
-    config = nlohmann::json::parse(file.require("config", path)).get<GptConfig>();
+    config = io::parse_json(file.require("config", path), path + ": its configuration").get<GptConfig>();
     config.validate();
   } catch (const nlohmann::json::exception& error) {
     fail<DataError>("{}: its configuration is damaged: {}", path, error.what());
@@ -57,7 +60,8 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
   }
   auto model = std::make_unique<Gpt>(config, seed, dtype);
   nn::load_parameters(*model, file.tensors, path);
-  return {std::move(model), std::move(vocabulary), file.metadata};
+  io::require_finite(path, file);
+  return {std::move(model), std::move(vocabulary), file.metadata, io::verification_notice(path, file.verified)};
 }
 
 }  // namespace gradus::models

@@ -15,6 +15,7 @@ struct LoadedModel {
   std::unique_ptr<Gpt> model;
   data::Vocabulary vocabulary;
   std::map<std::string, std::string> metadata;
+  std::string notice;  ///< a line for the user where damage could have gone unseen (an earlier version's file); else empty
 };
 
 /// Written atomically. `notes` are further metadata (how it was trained).
@@ -22,7 +23,7 @@ void save_model(const std::string& path, const Gpt& model, const data::Vocabular
                 const std::map<std::string, std::string>& notes = {});
 
 /// Throws DataError where the file is no model, or not one of `variant` (empty: of any), is damaged, or its weights do
-/// not fit its configuration. `seed` starts the dropout streams of further training.
+/// not fit its configuration; NumericError where a weight is not finite. `seed` starts the dropout streams of further training.
 LoadedModel load_model(const std::string& path, const std::string& variant, std::uint64_t seed, DType dtype = DType::f32);
 
 }  // namespace gradus::models

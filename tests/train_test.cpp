@@ -464,10 +464,15 @@ TEST_CASE("files that are no checkpoint of this model are refused with their pat
   CHECK(has(refusal_of([](File& file, Json&) { file.metadata.clear(); }), "the metadata has no 'format'"));
   CHECK(refusal_of([](File& file, Json&) { file.metadata["format"] = "gradus-model-1"; }) == "not a checkpoint of this program");
   CHECK(has(refusal_of([](File& file, Json&) { file.metadata.erase("state"); }), "the metadata has no 'state'"));
-  CHECK(has(refusal_of([](File& file, Json&) { file.metadata["settings"] = "{]"; }), "its state is damaged"));
+  CHECK(has(refusal_of([](File& file, Json&) { file.metadata["settings"] = "{]"; }), "its settings: not valid JSON"));
   CHECK(has(refusal_of([](File&, Json& state) { state.erase("tokens"); }), "its state is damaged"));
   CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = "two"; }), "its state is damaged"));
-  CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = -1; }), "a count is negative"));
+  CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = -1; }), "epoch must be a whole number from 0 on, not -1"));
+  CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = 1; }), "are not 1 epochs of 4 batches and"));
+  CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = INT64_MAX; }), "are not 9223372036854775807 epochs"));
+  CHECK(has(refusal_of([](File&, Json& state) { state["batch"] = state["batch"].get<int>() ^ 1; }), "are not"));
+  CHECK(has(refusal_of([](File&, Json& state) { state["tokens"] = state["tokens"].get<int>() + 1; }), "tokens are counted, so many steps count"));
+  CHECK(has(refusal_of([](File&, Json& state) { state["step"] = state["optimizer_step"] = 3; }), "3 steps are not"));
   CHECK(has(refusal_of([](File&, Json& state) { state["batch"] = batches; }), "its position is outside the training data"));
   CHECK(has(refusal_of([&](File& file, Json&) { rename(file, "parameter.head.bias", "parameter.head.offset"); }),
             "missing: head.bias; not in the model: head.offset"));
@@ -519,7 +524,7 @@ TEST_CASE("the last good checkpoint outlives a loss that is not finite") {
   {
     Run saved(9);
     const train::Position position = train::load_checkpoint(run.options.checkpoint_path, saved.model, saved.optimizer,
-                                                           saved.model.generator(), run.options.settings);
+                                                           saved.model.generator(), run.options.settings).position;
     CHECK(position.step == 4);
   }
   Run second(9);

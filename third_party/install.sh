@@ -2,7 +2,8 @@
 # Installs what Gradus needs from the package manager of Debian or Ubuntu; does nothing where all of it is there.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build pkg-config libfmt-dev libcli11-dev nlohmann-json3-dev doctest-dev libopenblas-dev libdnnl-dev)
+packages=(g++ cmake ninja-build pkg-config libfmt-dev libcli11-dev nlohmann-json3-dev doctest-dev libxxhash-dev
+  libopenblas-dev libdnnl-dev)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

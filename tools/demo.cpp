@@ -1,4 +1,7 @@
+#include <cerrno>
 #include <chrono>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -26,11 +29,22 @@ struct DemoOptions {
   std::int64_t pretrain_epochs = 120;
 };
 
+/// A new one, of this user alone.
+std::filesystem::path temporary_folder() {
+  std::error_code error;
+  const std::filesystem::path parent = std::filesystem::temp_directory_path(error);
+  const char* chosen = std::getenv("TMPDIR");
+  if (error) fail<UsageError>("TMPDIR: {} is no folder for temporary files", chosen ? chosen : "/tmp");
+  std::string pattern = parent / "gradus-demo-XXXXXX";
+  if (!::mkdtemp(pattern.data())) fail<OutputError>("{}: no folder can be made there: {}", parent.string(), std::strerror(errno));
+  return pattern;
+}
+
 /// A folder that goes away with the scope, unless the user named one to keep.
 class WorldFolder {
  public:
   explicit WorldFolder(const std::string& keep)
-      : path_(keep.empty() ? std::filesystem::temp_directory_path() / fmt::format("gradus-demo-{}", ::getpid()) : std::filesystem::path(keep)), kept_(!keep.empty()) {}
+      : path_(keep.empty() ? temporary_folder() : std::filesystem::path(keep)), kept_(!keep.empty()) {}
   ~WorldFolder() {
     std::error_code ignored;
     if (!kept_) std::filesystem::remove_all(path_, ignored);

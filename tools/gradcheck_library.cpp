@@ -1,7 +1,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <map>
 #include <regex>
@@ -178,8 +177,8 @@ void check_library(const GradcheckRequest& request, GradcheckSession& session) {
 void write_op_template(const std::string& name) {
   const std::string source = testing::foreign_op_template(name), source_path = name + ".c";
   const std::string header = testing::foreign_op_header(), header_path = "gradus_op.h";
-  if (std::filesystem::exists(source_path)) fail<UsageError>("{} exists already and is not overwritten", source_path);
-  const bool has_header = std::filesystem::exists(header_path);
+  if (io::is_there(source_path)) fail<UsageError>("{} exists already and is not overwritten", source_path);
+  const bool has_header = io::is_there(header_path);
   if (has_header && io::read_file(header_path) != header) {
     fail<UsageError>("{} exists already and is not the one that belongs to this program; it is not overwritten",
                      header_path);

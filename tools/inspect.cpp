@@ -1,10 +1,15 @@
+#include <fmt/ranges.h>
+
 #include <iostream>
+#include <map>
 
 #include "framework/base/error.h"
 #include "framework/base/plural.h"
 #include "framework/base/printable.h"
 #include "framework/data/utf8.h"
+#include "framework/io/file_kind.h"
 #include "framework/io/files.h"
+#include "framework/io/input_file.h"
 #include "framework/io/safetensors.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
@@ -13,29 +18,45 @@
 namespace gradus::tools {
 namespace {
 
-/// By its name, or by how it begins: the length of a header, which is no text, and the header's brace.
-bool is_safetensors(const std::string& path, const std::string& bytes) {
-  const bool named = path.ends_with(".safetensors") || path.ends_with(".params") || path.ends_with(".checkpoint");
-  return named || (bytes.size() > 8 && bytes[8] == '{' && bytes.find('\0') < 8);
+/// By its name, or by how it begins.
+bool is_for_tensors(const io::InputFile& file) {
+  const std::string& path = file.path();
+  if (path.ends_with(".safetensors") || path.ends_with(".params") || path.ends_with(".checkpoint")) return true;
+  return !io::may_be_text(file.beginning(io::telling_bytes));
 }
 
-nlohmann::ordered_json inspect_tensors(const std::string& path) {
-  const io::SafetensorsFile file = io::read_safetensors(path);
+/// `f32` for F32; a dtype that no tensor can have, as the format calls it.
+std::string dtype_text(const std::string& name) {
+  static const std::map<std::string, std::string> ours = {{"F64", "f64"}, {"F32", "f32"}, {"BF16", "bf16"}, {"I64", "i64"},
+                                                          {"I32", "i32"}, {"U8", "u8"},   {"BOOL", "bool"}};
+  const auto found = ours.find(name);
+  return found == ours.end() ? name : found->second;
+}
+
+nlohmann::ordered_json inspect_tensors(io::InputFile& input) {
+  const std::string& path = input.path();
+  const io::SafetensorsContents file = io::inspect_safetensors(input);
   nlohmann::ordered_json json = {{"file", path}, {"kind", "safetensors"}};
-  std::int64_t elements = 0;
+  std::uint64_t elements = 0, not_finite = 0;
   std::cout << printable(path) << ": safetensors\n";
   for (const auto& [key, text] : file.metadata) {
     const std::string shown = key == "vocabulary" ? plural(data::decode_utf8(text, path).size(), "character") : printable(text);
     std::cout << fmt::format("  {}: {}\n", printable(key), shown);
     json["metadata"][key] = text;
   }
-  for (const auto& [name, tensor] : file.tensors) {
-    std::cout << fmt::format("  {:40} {:5} {}\n", printable(name), to_string(tensor.dtype()), to_string(tensor.shape()));
-    json["tensors"][name] = {{"dtype", to_string(tensor.dtype())}, {"shape", tensor.shape().to_vector()}};
-    elements += tensor.numel();
+  for (const auto& [entry, bad] : file.tensors) {
+    std::cout << fmt::format("  {:40} {:5} ({}){}\n", printable(entry.name), dtype_text(entry.dtype), fmt::join(entry.shape, ","),
+                             bad > 0 ? fmt::format("  {} not finite", bad) : "");
+    json["tensors"][entry.name] = {{"dtype", dtype_text(entry.dtype)}, {"shape", entry.shape}};
+    if (bad > 0) json["tensors"][entry.name]["not_finite"] = bad;
+    elements += entry.elements();
+    not_finite += bad;
   }
   std::cout << fmt::format("{}, {}\n", plural(file.tensors.size(), "tensor"), plural(elements, "element"));
+  if (not_finite > 0) std::cout << fmt::format("{} elements are NaN or infinite: as a model it cannot be used\n", not_finite);
+  if (const std::string notice = io::verification_notice(path, file.verified); !notice.empty()) std::cerr << "note: " << notice << "\n";
   json["elements"] = elements;
+  json["checksum"] = file.verified == io::Verified::everything ? "of all" : file.verified == io::Verified::data ? "of the tensors" : "none";
   return json;
 }
 
@@ -63,8 +84,8 @@ void add_inspect(CLI::App& program) {
   command->callback([=] {
     prepare_json(*json);
     require_distinct({{"FILE", *path}}, {{"--json", *json}});
-    const std::string bytes = io::read_file(*path);
-    write_json(*json, is_safetensors(*path, bytes) ? inspect_tensors(*path) : inspect_text(*path, bytes));
+    io::InputFile file(*path, UINT64_MAX);
+    write_json(*json, is_for_tensors(file) ? inspect_tensors(file) : inspect_text(*path, io::rest_of(file)));
   });
 }
 

@@ -3,9 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "framework/base/error.h"
+#include "framework/io/files.h"
+#include "framework/io/json.h"
 #include "tools/arguments.h"
 #include "tools/recipe_texts.h"
 
@@ -25,7 +26,7 @@ const std::vector<std::string>& recipe_options() {
 std::string recipe_text(const std::string& recipe) {
   const auto built_in = std::ranges::find(recipe_texts, recipe, &RecipeText::name);
   if (built_in != std::end(recipe_texts)) return built_in->text;
-  if (!std::filesystem::exists(recipe)) {
+  if (!io::is_there(recipe)) {
     fail<UsageError>("--recipe {}: neither a file nor one of {}{}", recipe, fmt::join(built_in_recipes(), ", "),
                      did_you_mean(recipe, built_in_recipes()));
   }
@@ -33,7 +34,7 @@ std::string recipe_text(const std::string& recipe) {
 }
 
 nlohmann::ordered_json parse_recipe(const std::string& recipe) {
-  nlohmann::ordered_json json = parse_json(recipe_text(recipe), recipe);
+  nlohmann::ordered_json json = io::parse_json<nlohmann::ordered_json>(recipe_text(recipe), recipe);
   if (!json.is_object()) fail<DataError>("{}: a recipe is a JSON object", recipe);
   static const std::vector<std::string> parts = {"about", "pretrain", "finetune", "finetune from scratch"};
   for (const auto& [part, values] : json.items()) {

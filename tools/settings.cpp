@@ -6,6 +6,7 @@
 #include "framework/base/error.h"
 #include "framework/data/text_file.h"
 #include "framework/data/utf8.h"
+#include "framework/io/json.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
@@ -17,14 +18,6 @@ std::string underscored(std::string name) {
 }
 
 }  // namespace
-
-nlohmann::ordered_json parse_json(const std::string& text, const std::string& path) {
-  try {
-    return nlohmann::ordered_json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
-    fail<DataError>("{}: not valid JSON: {}", path, error.what());
-  }
-}
 
 Settings settings_of(const nlohmann::ordered_json& object, const std::string& path) {
   Settings settings;
@@ -46,7 +39,7 @@ Settings read_config(const std::string& path) {
   const std::string text = read_settings_text(path);
   const auto first = text.find_first_not_of(" \t\r\n");
   if (first != std::string::npos && text[first] == '{') {
-    return settings_of(parse_json(text, path), path);
+    return settings_of(io::parse_json<nlohmann::ordered_json>(text, path), path);
   }
   Settings settings;
   std::istringstream lines(text);

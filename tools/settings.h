@@ -11,9 +11,6 @@ namespace gradus::tools {
 /// Names of options, with underscores and without dashes, and their values.
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
-/// Throws DataError with the path, which only names the text.
-nlohmann::ordered_json parse_json(const std::string& text, const std::string& path);
-
 /// Of a JSON object whose values are numbers, strings or booleans; throws DataError for others.
 Settings settings_of(const nlohmann::ordered_json& object, const std::string& path);
 

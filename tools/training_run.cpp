@@ -9,9 +9,12 @@
 #include <map>
 #include <tuple>
 
+#include "framework/base/counts.h"
 #include "framework/base/error.h"
 #include "framework/base/plural.h"
+#include "framework/io/checksum.h"
 #include "framework/io/files.h"
+#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
 #include "framework/ops/ops.h"
 #include "framework/train/checkpoint.h"
@@ -102,6 +105,8 @@ void add_run_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--checkpoint_every", options.checkpoint_every, "Steps between checkpoints; 0 for none but by time");
   command.add_option("--checkpoint_seconds", options.checkpoint_seconds, "Longest time between checkpoints")->capture_default_str();
   command.add_flag("--resume", options.resume, "Go on from the checkpoint: bit for bit on the same kind of device");
+  command.add_flag("--other_arithmetic", options.other_arithmetic,
+                   "Go on although other instructions or libraries compute than before: the result is another in its last bits");
   command.add_flag("--force", options.force, "Start anew although a checkpoint is there");
   add_common_options(command, options.common);
 }
@@ -201,12 +206,15 @@ optim::TokenSchedule schedule_of(const TrainingRunOptions& options, const Traini
   if (warmup.unit == Unit::epochs || warmup.unit == Unit::all)
     fail<UsageError>("--warmup_tokens {}: expected a number of tokens or a share", options.warmup_tokens);
   const std::int64_t epoch = source.counted_tokens_per_epoch();
-  const auto tokens = [](double number, std::int64_t each) { return std::llround(number * static_cast<double>(each)); };
+  const auto tokens = [](double number, std::int64_t each) {
+    if (!(number * double(each) <= double(largest_count))) fail<UsageError>("too many tokens: {} times {}", number, each);
+    return std::llround(number * double(each));
+  };
   optim::TokenSchedule schedule{.peak = phase.learning_rate, .hold_at_end = options.hold_rate};
   schedule.final_tokens = final.unit == Unit::tokens ? tokens(final.number, 1)
                           : final.unit == Unit::epochs
                               ? tokens(final.number, phase.epoch_tokens > 0 ? phase.epoch_tokens : epoch)
-                              : options.max_epochs * epoch;
+                              : count_of("tokens", options.max_epochs, epoch);
   schedule.warmup_tokens =
       warmup.unit == Unit::percent ? tokens(warmup.number / 100, schedule.final_tokens) : tokens(warmup.number, 1);
   if (schedule.warmup_tokens >= schedule.final_tokens) {
@@ -259,10 +267,9 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const TrainingPhas
 
 /// For --resume without a checkpoint: true where the run has ended already. Throws where its file is of another run.
 bool is_complete(const std::string& path, const nlohmann::json& settings) {
-  if (!std::filesystem::exists(path)) return false;
+  if (!io::is_there(path)) return false;
   const io::SafetensorsFile model = io::read_safetensors(path);
-  const nlohmann::json saved = nlohmann::json::parse(model.require("settings", path), nullptr, false);
-  if (!saved.is_object()) fail<DataError>("{}: its settings are damaged", path);
+  const nlohmann::json saved = io::parse_json(model.require("settings", path), path + ": its settings");
   train::require_same_settings(path, saved, settings);
   return true;
 }
@@ -283,6 +290,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
   trainer.checkpoint_every = options.checkpoint_every;
   trainer.checkpoint_seconds = options.checkpoint_seconds;
   trainer.resume = options.resume;
+  trainer.other_arithmetic = options.other_arithmetic;
   trainer.metrics_path = options.metrics;
   trainer.progress = train::progress_mode_from_string(options.common.progress);
   trainer.settings = settings_of(options, phase, trainer.schedule, model.config(), source);
@@ -291,7 +299,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
   if (options.max_steps > 0) settings["--max_steps"] = options.max_steps;
 
   const std::string& checkpoint = trainer.checkpoint_path;
-  const bool interrupted_before = std::filesystem::exists(checkpoint);
+  const bool interrupted_before = io::is_there(checkpoint);
   if (interrupted_before && !options.resume && !options.force) {
     if (!train::is_checkpoint(checkpoint))
       fail<UsageError>("{} is there and is no checkpoint: name another file with --checkpoint", checkpoint);
@@ -342,8 +350,9 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
                      {{"function", phase.function},
                       {"seed", std::to_string(options.common.seed)},
                       {"steps", std::to_string(result.steps)},
-                      {"settings", settings.dump()}});
-  std::filesystem::remove(checkpoint);
+                      {"settings", train::settings_text(settings)}});
+  std::error_code ignored;  // the model is written, which is what counts
+  std::filesystem::remove(checkpoint, ignored);
   train::announce(fmt::format("wrote {} after {}, last loss {:.5f}, {:.0f} s", options.writing_params_path,
                               plural(result.steps, "step"), result.last_loss, result.seconds),
                   trainer.progress);

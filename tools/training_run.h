@@ -30,7 +30,7 @@ struct TrainingRunOptions {
   double names = 0, names_after_share = 0.5;
   std::string names_after;
   bool full_length = false;
-  bool resume = false, force = false, shuffle = false, hold_rate = false, recompute = false, padded = false,
+  bool resume = false, other_arithmetic = false, force = false, shuffle = false, hold_rate = false, recompute = false, padded = false,
        eager = false;
 };
 

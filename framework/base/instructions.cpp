@@ -44,9 +44,13 @@ bool processor_has_amx_bf16() {
 
 }  // namespace
 
-std::string describe_instructions() {
+std::string instructions_in_use() {
   const std::string used = summary(used_instruction_sets);
-  std::string line = GRADUS_INSTRUCTIONS + (used.empty() ? "" : " (" + used + ")") + ", " + GRADUS_INSTRUCTIONS_CHOSEN;
+  return GRADUS_INSTRUCTIONS + (used.empty() ? "" : " (" + used + ")");
+}
+
+std::string describe_instructions() {
+  std::string line = instructions_in_use() + ", " + GRADUS_INSTRUCTIONS_CHOSEN;
   std::string had = summary(processor_instruction_sets());
   if (processor_has_amx_bf16()) had += ", AMX bf16";
   return had.empty() ? line : line + "; the processor has " + had;

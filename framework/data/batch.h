@@ -38,7 +38,8 @@ std::vector<Batch> split(const Batch& batch, std::int64_t parts);
 
 Batch on_device(const Batch& batch, Device device);
 
-/// Batches as a pure function of (epoch, index): resuming needs no more than these two numbers.
+/// Batches as a pure function of (epoch, index): resuming needs no more than these two numbers. All batches of an epoch
+/// count the same number of tokens but the last, which may count fewer.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;

@@ -9,8 +9,8 @@
 #include "framework/base/plural.h"
 #include "framework/base/printable.h"
 #include "framework/data/utf8.h"
+#include "framework/io/checksum.h"
 #include "framework/io/files.h"
-#include "framework/io/safetensors.h"
 
 namespace gradus::data {
 namespace {

@@ -1,13 +1,22 @@
 #include "framework/io/safetensors.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <set>
 
+#include <fmt/ranges.h>
+
+#include "framework/base/error.h"
+#include "framework/io/checksum.h"
+#include "framework/io/file_kind.h"
 #include "framework/io/files.h"
+#include "framework/io/float16.h"
+#include "framework/io/input_file.h"
+#include "framework/io/json.h"
 #include "framework/kernels/elements.h"
+#include "framework/tensor/memory_report.h"
 
 namespace gradus::io {
 namespace {
@@ -15,8 +24,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "safetensors files are little endian");
 
 using Json = nlohmann::json;
-constexpr const char* checksum_key = "checksum";
-constexpr std::uint64_t fnv_start = 0xcbf29ce484222325u, fnv_prime = 0x100000001b3u;
+const std::string checksum_key = "checksum_xxh3_128", old_checksum_key = "checksum";
 
 const std::vector<std::pair<DType, std::string>>& dtype_names() {
   static const std::vector<std::pair<DType, std::string>> names = {
@@ -24,95 +32,155 @@ const std::vector<std::pair<DType, std::string>>& dtype_names() {
   return names;
 }
 
-std::uint64_t fnv(std::uint64_t hash, const void* bytes, std::size_t count) {
-  // Eight bytes at a time: a byte-wise loop would take longer than the disk.
-  const auto* data = static_cast<const unsigned char*>(bytes);
-  for (; count >= 8; data += 8, count -= 8) {
-    std::uint64_t word;
-    std::memcpy(&word, data, 8);
-    hash = (hash ^ word) * fnv_prime;
-  }
-  for (; count > 0; ++data, --count) hash = (hash ^ *data) * fnv_prime;
-  return hash;
+/// What stands in front of the checksum's digits. Inside a JSON string the quotes would be escaped, so this is found only
+/// where it is the key.
+std::string before_digits() { return "\"" + checksum_key + "\":\""; }
+
+/// The header with '0' for each digit of its checksum.
+std::string without_digits(std::string header) {
+  const auto found = header.find(before_digits());
+  if (found == std::string::npos) return header;
+  const std::size_t begin = found + before_digits().size();
+  for (std::size_t i = begin; i < std::min(begin + checksum_digits, header.size()); ++i) header[i] = '0';
+  return header;
 }
 
-std::size_t byte_count(const Tensor& tensor) { return tensor.numel() * size_in_bytes(tensor.dtype()); }
+std::string as_bytes(std::uint64_t number) {
+  std::string bytes(8, '\0');
+  std::memcpy(bytes.data(), &number, 8);
+  return bytes;
+}
 
-/// First reading of a header, in linear time: refuses what the second would swallow, names that are there twice and
-/// nesting without end.
-class HeaderCheck : public nlohmann::json_sax<Json> {
+/// A file whose header has been read; its data come in parts, and what was read is summed up on the way.
+class Reading {
  public:
-  explicit HeaderCheck(const std::string& path) : path_(path) {}
-  bool start_object(std::size_t) override { return open(); }
-  bool start_array(std::size_t) override { return open(); }
-  bool end_object() override { return --depth_ >= 0; }
-  bool end_array() override { return --depth_ >= 0; }
-  bool key(string_t& name) override {
-    if (depth_ == 1 && !names_.insert(name).second) fail<DataError>("{}: the tensor '{}' is there twice", path_, name);
-    return true;
+  explicit Reading(InputFile& file) : file_(file) {
+    const std::string text = read_header();
+    header_ = parse_safetensors_header(text, file_.left(), file_.path());
+    sum_.add(as_bytes(text.size()));
+    sum_.add(without_digits(text));
   }
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override { return false; }
+
+  SafetensorsHeader& header() { return header_; }
+  std::uint64_t left() const { return file_.left(); }
+
+  void read(void* to, std::uint64_t count) {
+    file_.read(to, count);
+    sum_.add(to, count);
+    if (header_.metadata.contains(old_checksum_key)) old_sum_.add(to, count);
+  }
+
+  /// After all of the data. Takes the checksums out of the metadata.
+  Verified verify() {
+    const auto matches = [&](const std::string& key, const std::string& computed) {
+      const auto node = header_.metadata.extract(key);
+      if (!node.empty() && node.mapped() != computed)
+        fail<DataError>("{}: the checksum does not match: the file is damaged, or another program changed it and kept the checksum", file_.path());
+      return !node.empty();
+    };
+    if (matches(checksum_key, sum_.digits())) return Verified::everything;
+    return matches(old_checksum_key, old_sum_.digits()) ? Verified::data : Verified::nothing;
+  }
 
  private:
-  bool open() {
-    constexpr int deepest = 3;  // {"name": {"shape": [
-    if (++depth_ > deepest) fail<DataError>("{}: not a safetensors file: its header is nested too deeply", path_);
-    return true;
+  std::string read_header() {
+    const std::string& path = file_.path();
+    const std::string start = file_.beginning(telling_bytes);
+    std::uint64_t size = 0;
+    std::memcpy(&size, start.data(), std::min<std::size_t>(start.size(), 8));
+    const bool plausible = start.size() > 8 && size <= longest_header && std::string_view("{ \t\r\n").find(start[8]) != std::string_view::npos;
+    if (const std::string kind = foreign_kind(start); !plausible && !kind.empty()) fail<DataError>("{}: not a safetensors file but {}", path, kind);
+    if (start.size() < 8) fail<DataError>("{}: not a safetensors file: {} bytes are too few for a header", path, start.size());
+    if (size > file_.size() - 8) {
+      fail<DataError>("{}: not a safetensors file, or truncated: a header of {} bytes is announced, {} bytes follow", path, size, file_.size() - 8);
+    }
+    if (size > longest_header)
+      fail<DataError>("{}: not a safetensors file: a header of {} bytes is announced, the format allows {}", path, size, longest_header);
+    std::uint64_t announced;
+    file_.read(&announced, 8);
+    if (announced != size) fail<DataError>("{}: changed while it was read", path);
+    std::string text(size, '\0');
+    file_.read(text.data(), size);
+    return text;
   }
-  const std::string& path_;
-  std::set<std::string> names_;
-  int depth_ = 0;
+
+  InputFile& file_;
+  SafetensorsHeader header_;
+  Checksum sum_;
+  OldChecksum old_sum_;
 };
 
-/// Everything that can be wrong with an entry of the header is checked before a byte is allocated.
-struct Entry {
-  std::string name;
-  DType dtype;
+void require_memory(const std::string& path, std::uint64_t bytes) {
+  const auto readable = [](std::uint64_t count) { return readable_bytes(static_cast<std::int64_t>(count)); };
+  if (bytes > machine_memory())
+    fail<DataError>("{}: its tensors need {}, this machine has {} of memory", path, readable(bytes), readable(machine_memory()));
+}
+
+/// The dtype in memory.
+DType dtype_of(const TensorEntry& entry, const std::string& path) {
+  if (entry.dtype == "F16") return DType::f32;
+  const auto known = std::ranges::find(dtype_names(), entry.dtype, &std::pair<DType, std::string>::second);
+  if (known == dtype_names().end()) fail<DataError>("{}: tensor {} has the dtype {}, which is not supported", path, in_quotes(entry.name), entry.dtype);
+  return known->first;
+}
+
+Shape shape_of(const TensorEntry& entry, const std::string& path) {
+  if (entry.shape.size() > max_rank) {
+    fail<DataError>("{}: tensor {} has {} axes, at most {} are supported", path, in_quotes(entry.name), entry.shape.size(), max_rank);
+  }
   Shape shape;
-  std::uint64_t begin, end;
-};
+  std::int64_t stride = 1;
+  for (const std::uint64_t length : entry.shape) {
+    // Only an empty tensor can have such axes.
+    if (length > INT64_MAX || __builtin_mul_overflow(stride, static_cast<std::int64_t>(std::max<std::uint64_t>(length, 1)), &stride))
+      fail<DataError>("{}: tensor {} has axes too long to be supported", path, in_quotes(entry.name));
+    shape.push_back(static_cast<std::int64_t>(length));
+  }
+  return shape;
+}
 
-Entry parse_entry(const std::string& path, const std::string& name, const Json& value, std::uint64_t data_size) {
-  const auto damaged = [&](const std::string& what) { fail<DataError>("{}: tensor '{}' {}", path, name, what); };
-  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets") ||
-      !value["dtype"].is_string() || !value["shape"].is_array() || !value["data_offsets"].is_array() || value["data_offsets"].size() != 2) {
-    damaged("has no complete description (dtype, shape, data_offsets)");
+/// The next tensor of a file; F16 is widened.
+Tensor read_tensor(Reading& reading, const TensorEntry& entry, DType dtype, const Shape& shape) {
+  const Tensor tensor = Tensor::empty(shape, dtype);
+  if (entry.bytes() == 0) return tensor;
+  if (entry.dtype != "F16") {
+    reading.read(tensor.bytes(), entry.bytes());
+    return tensor;
   }
-  Entry entry{name, DType::f32, {}, 0, 0};
-  const std::string dtype = value["dtype"];
-  const auto known = std::find_if(dtype_names().begin(), dtype_names().end(), [&](const auto& pair) { return pair.second == dtype; });
-  if (known == dtype_names().end()) damaged("has the dtype " + dtype + ", which is not supported");
-  entry.dtype = known->first;
-  if (value["shape"].size() > max_rank) damaged(fmt::format("has {} axes, at most {} are supported", value["shape"].size(), max_rank));
-  std::uint64_t elements = 1;
-  bool overflow = false, empty = false;
-  for (const Json& size : value["shape"]) {
-    if (!size.is_number_unsigned() || size.get<std::uint64_t>() > INT64_MAX) damaged("has an impossible shape " + value["shape"].dump());
-    entry.shape.push_back(size.get<std::int64_t>());
-    empty |= entry.shape.back() == 0;
-    overflow |= __builtin_mul_overflow(elements, static_cast<std::uint64_t>(std::max<std::int64_t>(entry.shape.back(), 1)), &elements);
+  std::vector<std::uint16_t> halves(entry.elements());
+  reading.read(halves.data(), entry.bytes());
+  std::ranges::transform(halves, static_cast<float*>(tensor.bytes()), widen_float16);
+  return tensor;
+}
+
+/// "(3,7)" of the element that is so far behind the first.
+std::string coordinates(const Shape& shape, std::int64_t place) {
+  std::vector<std::int64_t> all;
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    all.insert(all.begin(), place % shape[axis]);
+    place /= shape[axis];
   }
-  for (const Json& offset : value["data_offsets"]) {
-    if (!offset.is_number_unsigned()) damaged("has impossible offsets " + value["data_offsets"].dump());
+  return fmt::format("({})", fmt::join(all, ","));
+}
+
+template <class Stored, class Widen>
+std::uint64_t count_not_finite(const std::string& bytes, Widen widen) {
+  std::uint64_t count = 0;
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof(Stored)) {
+    std::array<char, sizeof(Stored)> stored;
+    std::copy_n(bytes.data() + at, sizeof(Stored), stored.begin());
+    count += !std::isfinite(widen(std::bit_cast<Stored>(stored)));
   }
-  entry.begin = value["data_offsets"][0];
-  entry.end = value["data_offsets"][1];
-  if (entry.begin > entry.end || entry.end > data_size) {
-    damaged(fmt::format("lies at bytes {}..{}, but the file holds {} bytes of data: it is truncated or damaged", entry.begin, entry.end, data_size));
-  }
-  std::uint64_t bytes = 0;
-  overflow |= __builtin_mul_overflow(empty ? 0 : elements, static_cast<std::uint64_t>(size_in_bytes(entry.dtype)), &bytes);
-  if (overflow || bytes != entry.end - entry.begin) {
-    damaged(fmt::format("of shape {} {} does not fill its {} bytes", value["shape"].dump(), dtype, entry.end - entry.begin));
-  }
-  return entry;
+  return count;
+}
+
+/// `bytes`: whole elements.
+std::uint64_t count_not_finite(const std::string& dtype, const std::string& bytes) {
+  if (dtype == "F64") return count_not_finite<double>(bytes, [](double x) { return x; });
+  if (dtype == "F32") return count_not_finite<float>(bytes, [](float x) { return x; });
+  if (dtype == "F16") return count_not_finite<std::uint16_t>(bytes, widen_float16);
+  if (dtype == "BF16") return count_not_finite<std::uint16_t>(bytes, [](std::uint16_t x) { return std::bit_cast<float>(std::uint32_t{x} << 16); });
+  return 0;
 }
 
 }  // namespace
@@ -130,63 +198,43 @@ const std::string& SafetensorsFile::require(const std::string& key, const std::s
   return found->second;
 }
 
-std::string checksum(const void* bytes, std::size_t count) { return fmt::format("{:016x}", fnv(fnv_start, bytes, count)); }
-
 SafetensorsFile read_safetensors(const std::string& path) {
-  const std::string bytes = read_file(path);
-  if (bytes.size() < 8) fail<DataError>("{}: not a safetensors file: {} bytes are too few for a header", path, bytes.size());
-  std::uint64_t header_size;
-  std::memcpy(&header_size, bytes.data(), 8);
-  if (header_size > bytes.size() - 8) {
-    fail<DataError>("{}: not a safetensors file, or truncated: a header of {} bytes is announced, {} bytes follow", path, header_size, bytes.size() - 8);
-  }
-  Json header;
-  try {
-    const auto begin = bytes.begin() + 8, end = begin + static_cast<std::ptrdiff_t>(header_size);
-    HeaderCheck check(path);
-    Json::sax_parse(begin, end, &check);
-    header = Json::parse(begin, end);
-  } catch (const nlohmann::json::exception&) {
-    fail<DataError>("{}: not a safetensors file: its header is not JSON", path);
-  }
-  if (!header.is_object()) fail<DataError>("{}: not a safetensors file: its header is not a JSON object", path);
-
+  InputFile input(path, UINT64_MAX);
+  Reading reading(input);
+  require_memory(path, reading.left());
   SafetensorsFile file;
-  const char* data = bytes.data() + 8 + header_size;
-  const std::uint64_t data_size = bytes.size() - 8 - header_size;
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : header.items()) {
-    if (name != "__metadata__") {
-      entries.push_back(parse_entry(path, name, value, data_size));
-      continue;
-    }
-    if (!value.is_object()) fail<DataError>("{}: its metadata is not a JSON object", path);
-    for (const auto& [key, text] : value.items()) {
-      if (!text.is_string()) fail<DataError>("{}: the metadata '{}' is not a string", path, key);
-      file.metadata[key] = text;
-    }
+  for (const TensorEntry& entry : reading.header().entries) {
+    dtype_of(entry, path), shape_of(entry, path);  // before memory is asked for
   }
-  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
-  std::uint64_t expected = 0;
-  for (const Entry& entry : entries) {
-    if (entry.begin != expected) fail<DataError>("{}: tensor '{}' begins at byte {}, expected {}: tensors overlap or leave holes", path, entry.name, entry.begin, expected);
-    expected = entry.end;
+  for (const TensorEntry& entry : reading.header().entries) {
+    file.tensors.emplace_back(entry.name, read_tensor(reading, entry, dtype_of(entry, path), shape_of(entry, path)));
   }
-  if (expected != data_size) fail<DataError>("{}: {} bytes follow the last tensor", path, data_size - expected);
-  if (const auto found = file.metadata.find(checksum_key); found != file.metadata.end()) {
-    if (found->second != checksum(data, data_size)) fail<DataError>("{}: the checksum does not match: the file is damaged", path);
-    file.metadata.erase(found);
-  }
-  for (const Entry& entry : entries) {
-    const auto is_truth = [](char byte) { return byte == 0 || byte == 1; };
-    if (entry.dtype == DType::boolean && !std::all_of(data + entry.begin, data + entry.end, is_truth)) {
-      fail<DataError>("{}: tensor '{}' holds a byte that is neither 0 nor 1", path, entry.name);
-    }
-    const Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
-    if (entry.end > entry.begin) std::memcpy(tensor.bytes(), data + entry.begin, entry.end - entry.begin);
-    file.tensors.emplace_back(entry.name, tensor);
+  file.verified = reading.verify();
+  file.metadata = std::move(reading.header().metadata);
+  for (const auto& [name, tensor] : file.tensors) {
+    const auto* bytes = static_cast<const unsigned char*>(tensor.bytes());
+    if (tensor.dtype() == DType::boolean && std::any_of(bytes, bytes + tensor.numel(), [](unsigned char byte) { return byte > 1; }))
+      fail<DataError>("{}: tensor {} holds a byte that is neither 0 nor 1", path, in_quotes(name));
   }
   return file;
+}
+
+SafetensorsContents inspect_safetensors(InputFile& file) {
+  constexpr std::uint64_t piece = 1 << 20;
+  Reading reading(file);
+  SafetensorsContents contents;
+  for (const TensorEntry& entry : reading.header().entries) {
+    contents.tensors.push_back({entry});
+    std::string bytes;
+    for (std::uint64_t left = entry.bytes(); left > 0; left -= bytes.size()) {
+      bytes.resize(std::min(left, piece));
+      reading.read(bytes.data(), bytes.size());
+      contents.tensors.back().not_finite += count_not_finite(entry.dtype, bytes);
+    }
+  }
+  contents.verified = reading.verify();
+  contents.metadata = std::move(reading.header().metadata);
+  return contents;
 }
 
 void write_safetensors(const std::string& path, const SafetensorsFile& file) {
@@ -201,23 +249,44 @@ void write_safetensors(const std::string& path, const SafetensorsFile& file) {
       fail("{}: the metadata '{}' is not UTF-8", path, key);
     }
   }
+  header["__metadata__"][checksum_key] = std::string(checksum_digits, '0');
   for (const auto& [name, tensor] : file.tensors) {
     if (header.contains(name)) fail("two tensors are named '{}'", name);
     const Tensor packed = elements::contiguous(on_device(tensor, {}));
     const std::size_t begin = data.size();
-    data.append(static_cast<const char*>(packed.bytes()), byte_count(packed));
-    const auto dtype = std::find_if(dtype_names().begin(), dtype_names().end(), [&](const auto& pair) { return pair.first == packed.dtype(); });
+    data.append(static_cast<const char*>(packed.bytes()), static_cast<std::size_t>(packed.numel()) * size_in_bytes(packed.dtype()));
+    const auto dtype = std::ranges::find(dtype_names(), packed.dtype(), &std::pair<DType, std::string>::first);
     header[name] = {{"dtype", dtype->second}, {"shape", packed.shape().to_vector()}, {"data_offsets", {begin, data.size()}}};
   }
-  header["__metadata__"][checksum_key] = checksum(data.data(), data.size());
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
+  if (text.size() > longest_header) fail<OutputError>("{}: its header would have {} bytes, the format allows {}", path, text.size(), longest_header);
+  const std::string size = as_bytes(text.size());
+  Checksum sum;
+  sum.add(size), sum.add(text), sum.add(data);
+  text.replace(text.find(before_digits()) + before_digits().size(), checksum_digits, sum.digits());
   write_file_atomically(path, [&](std::ostream& out) {
-    const std::uint64_t size = text.size();
-    out.write(reinterpret_cast<const char*>(&size), 8);
-    out.write(text.data(), static_cast<std::streamsize>(text.size()));
-    out.write(data.data(), static_cast<std::streamsize>(data.size()));
+    out << size << text << data;
   });
+}
+
+void require_finite(const std::string& path, const SafetensorsFile& file) {
+  for (const auto& [name, tensor] : file.tensors) {
+    if (!is_floating(tensor.dtype())) continue;
+    const std::vector<double> values = tensor.to_vector<double>();
+    const auto bad = std::ranges::find_if_not(values, [](double value) { return std::isfinite(value); });
+    if (bad != values.end())
+      fail<NumericError>("{}: tensor {} holds {} at {}: it is no model that can be used", path, in_quotes(name), *bad, coordinates(tensor.shape(), bad - values.begin()));
+  }
+}
+
+std::string verification_notice(const std::string& path, Verified verified) {
+  switch (verified) {
+    case Verified::everything: return "";
+    case Verified::data: return fmt::format("{}: of an earlier version: its checksum covers the tensors alone and misses some damage", path);
+    case Verified::nothing: return fmt::format("{}: without a checksum: damage to it would not be seen", path);
+  }
+  return "";
 }
 
 }  // namespace gradus::io

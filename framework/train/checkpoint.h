@@ -27,14 +27,25 @@ struct Position {
 void save_checkpoint(const std::string& path, const nn::Module& model, const optim::AdamW& optimizer, const Generator& generator,
                      const Position& position, const nlohmann::json& settings);
 
-/// Restores all of it; where a setting differs, nothing is touched. Throws DataError where the file is damaged or foreign, UsageError where a setting differs, by name.
-Position load_checkpoint(const std::string& path, const nn::Module& model, optim::AdamW& optimizer, Generator& generator,
-                         const nlohmann::json& settings);
+struct LoadedCheckpoint {
+  Position position;
+  std::string notice;  ///< a line for the user where something could not be verified or bits will differ; else empty
+};
+
+/// Restores all of it; where a setting differs, nothing is touched. Throws DataError where the file is damaged or foreign,
+/// NumericError where a number in it is not finite, UsageError where a setting differs, by name, or the CPU's arithmetic
+/// (kernels/cpu/arithmetic.h), unless `other_arithmetic` accepts that.
+LoadedCheckpoint load_checkpoint(const std::string& path, const nn::Module& model, optim::AdamW& optimizer, Generator& generator,
+                                 const nlohmann::json& settings, bool other_arithmetic = false);
+
+/// Settings as text, whatever bytes their strings hold: a path need not be UTF-8.
+std::string settings_text(const nlohmann::json& settings);
 
 /// True where the file can be read and is a checkpoint of this program.
 bool is_checkpoint(const std::string& path);
 
-/// Throws UsageError naming the first of `settings` that is another in `saved`, which stands in `path`.
+/// Throws UsageError naming the first of `settings` that is another in `saved`, which stands in `path`. Checksums of
+/// earlier versions are of another kind and pass for the same.
 void require_same_settings(const std::string& path, const nlohmann::json& saved, const nlohmann::json& settings);
 
 }  // namespace gradus::train

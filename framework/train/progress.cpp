@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,7 +20,7 @@ bool on_terminal() {
 }
 
 std::string duration(double seconds) {
-  const auto total = static_cast<long>(seconds);
+  const auto total = static_cast<long>(std::min(seconds, 1e15));
   if (total >= 3600) return fmt::format("{}h{:02}m", total / 3600, total % 3600 / 60);
   return fmt::format("{}m{:02}s", total / 60, total % 60);
 }

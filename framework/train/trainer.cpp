@@ -5,13 +5,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "framework/autograd/autograd.h"
+#include "framework/base/counts.h"
 #include "framework/base/plural.h"
 #include "framework/io/files.h"
+#include "framework/io/json.h"
 #include "framework/kernels/cpu/denormals.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/train/checkpoint.h"
@@ -24,17 +25,26 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+/// The step that a line of metrics is of; the largest number where it is no such line.
+std::int64_t step_of(const std::string& line, const std::string& path) {
+  try {
+    return io::parse_json(line, path).at("step").get<std::int64_t>();
+  } catch (const DataError&) {
+  } catch (const nlohmann::json::exception&) {
+  }
+  return INT64_MAX;
+}
+
 /// metrics.jsonl: on resume, lines of steps that will be run again are dropped, and with them a line torn by a crash.
 class MetricsFile {
  public:
   MetricsFile(const std::string& path, std::int64_t resumed_step) : path_(path) {
     if (path.empty()) return;
     std::string kept;
-    if (resumed_step > 0 && std::filesystem::exists(path)) {
+    if (resumed_step > 0 && io::is_there(path)) {
       std::istringstream before(io::read_file(path));
       for (std::string line; std::getline(before, line);) {
-        const nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
-        if (entry.is_object() && entry.contains("step") && entry["step"].is_number() && entry["step"] <= resumed_step) kept += line + "\n";
+        if (step_of(line, path) <= resumed_step) kept += line + "\n";
       }
     }
     io::write_file_atomically(path, kept);
@@ -112,6 +122,22 @@ class Evaluations {
   double seconds_ = 0;
 };
 
+/// Throws DataError where a checkpoint's counts are not those of a run over `source`.
+void require_position_in(const data::BatchSource& source, const Position& position, const std::string& path) {
+  const std::int64_t batches = source.batches_per_epoch();
+  if (position.batch >= batches) fail<DataError>("{}: its position is outside the training data", path);
+  std::int64_t steps, tokens;
+  const bool overflow = __builtin_mul_overflow(position.epoch, batches, &steps) || __builtin_add_overflow(steps, position.batch, &steps) ||
+                        __builtin_mul_overflow(position.epoch, source.counted_tokens_per_epoch(), &tokens);
+  if (overflow || position.step != steps) {
+    fail<DataError>("{}: its state is damaged: {} steps are not {} epochs of {} batches and {} more", path, position.step, position.epoch,
+                    batches, position.batch);
+  }
+  if (position.batch > 0) tokens += position.batch * source.batch(position.epoch, 0).counted_tokens;
+  if (position.tokens != tokens)
+    fail<DataError>("{}: its state is damaged: {} tokens are counted, so many steps count {}", path, position.tokens, tokens);
+}
+
 /// The learning rate's curve over the run's steps, and a warning where it climbs again.
 void describe(const optim::TokenSchedule& schedule, std::int64_t epoch_tokens, std::int64_t batches, std::int64_t steps,
               Progress& progress) {
@@ -137,16 +163,19 @@ void describe(const optim::TokenSchedule& schedule, std::int64_t epoch_tokens, s
 
 TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& optimizer, const data::BatchSource& source,
                      const LossFunction& loss, const TrainerOptions& options) {
-  const std::int64_t batches = source.batches_per_epoch(), steps_of_all_epochs = batches * options.max_epochs;
+  const std::int64_t batches = source.batches_per_epoch(), steps_of_all_epochs = count_of("steps", options.max_epochs, batches);
+  count_of("tokens", options.max_epochs, source.counted_tokens_per_epoch());
   const bool ends_early = options.max_steps > 0 && options.max_steps < steps_of_all_epochs;
   const std::int64_t total_steps = ends_early ? options.max_steps : steps_of_all_epochs;
   if (batches < 1) fail<DataError>("there is nothing to train on");
   Position position;
   Progress progress(options.progress);
-  const bool resumed = options.resume && std::filesystem::exists(options.checkpoint_path);
+  const bool resumed = options.resume && io::is_there(options.checkpoint_path);
   if (resumed) {
-    position = load_checkpoint(options.checkpoint_path, model, optimizer, generator, options.settings);
-    if (position.batch >= batches) fail<DataError>("{}: its position is outside the training data", options.checkpoint_path);
+    const auto [saved, notice] = load_checkpoint(options.checkpoint_path, model, optimizer, generator, options.settings, options.other_arithmetic);
+    position = saved;
+    require_position_in(source, position, options.checkpoint_path);
+    if (!notice.empty()) progress.message("note: " + notice);
     if (position.step > total_steps)
       fail<UsageError>("{}: {} done, more than the run is to have (max_steps {})", options.checkpoint_path,
                        position.step == 1 ? "1 step is" : plural(position.step, "step") + " are", total_steps);

@@ -22,6 +22,7 @@ struct TrainerOptions {
   std::int64_t checkpoint_every = 0;    ///< steps between checkpoints; 0: by time alone
   double checkpoint_seconds = 600;      ///< longest time between checkpoints
   bool resume = false;                  ///< go on from checkpoint_path if it is there
+  bool other_arithmetic = false;        ///< also where other instructions or libraries compute: the bits become others
   std::string metrics_path;             ///< one JSON object a step; empty: none
   /// Looks at held-out data, in any mode of the model and with any draws; throws EvaluationStopped where it is stopped.
   std::function<Evaluation()> evaluate = {};

@@ -1,6 +1,7 @@
 #include "models/gpt/continuation.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "framework/autograd/modes.h"
 #include "framework/ops/ops.h"
@@ -30,7 +31,10 @@ Tensor Continuation::next_logits() {
   const Tensor given = on_device(from_values({rows, fresh}, ids), model_->device());
   const Tensor logits = cache_ ? model_->decode(given, *cache_) : model_->forward(given);
   seen_ = length;
-  return reshape(slice(logits, 1, fresh - 1, fresh), {rows, logits.size(2)});
+  const Tensor last = on_device(reshape(slice(logits, 1, fresh - 1, fresh), {rows, logits.size(2)}), {});
+  if (!std::ranges::all_of(last.to_vector<double>(), [](double logit) { return std::isfinite(logit); }))
+    fail<NumericError>("the logits after {} characters are not finite: the model's numbers grow beyond what its dtype holds", length);
+  return last;
 }
 
 void Continuation::append(const Ids& next) {

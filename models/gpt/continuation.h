@@ -17,7 +17,8 @@ class Continuation {
   /// No sequence may be empty, the model must outlive this, and its dropout must be off.
   Continuation(const Gpt& model, std::vector<Ids> sequences, bool cached = true);
 
-  /// (sequences, vocabulary), of the ids that follow; to be called once for each time that ids are appended.
+  /// (sequences, vocabulary) on the CPU, of the ids that follow; to be called once for each time that ids are appended.
+  /// Throws NumericError where one is not finite.
   Tensor next_logits();
   /// One id for each sequence.
   void append(const Ids& next);

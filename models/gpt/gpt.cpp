@@ -8,6 +8,8 @@
 #include "framework/autograd/modes.h"
 #include "framework/autograd/recompute.h"
 #include "framework/base/plural.h"
+#include "framework/io/input_file.h"
+#include "framework/io/json.h"
 #include "framework/ops/ops.h"
 #include "framework/tensor/creation.h"
 #include "models/perceiver.h"
@@ -29,6 +31,9 @@ std::int64_t stride_of(const GptConfig& config) {
 
 const GptConfig& validated(const GptConfig& config) {
   config.validate();
+  const double bytes = (config.parameter_count() + config.constant_count()) * size_in_bytes(DType::f32);
+  if (bytes > double(io::machine_memory()))
+    fail<UsageError>("a model of {:.3g} parameters does not fit into this machine's memory", config.parameter_count());
   return config;
 }
 
@@ -108,7 +113,7 @@ void from_json(const nlohmann::json& json, GptConfig& config) {
   config.variant = variant_from_string(json.value("variant", "vanilla"));  // the first files had no other
   const auto read = [&](const char* field, std::int64_t& value) {
     if (!json.at(field).is_number_integer())
-      fail<UsageError>("{} must be a whole number, not {}", field, json.at(field).dump());
+      fail<UsageError>("{} must be a whole number, not {}", field, io::brief(json.at(field)));
     json.at(field).get_to(value);
   };
   read("vocabulary_size", config.vocabulary_size);

@@ -5,8 +5,8 @@
 #include "framework/base/error.h"
 #include "framework/base/plural.h"
 #include "framework/data/utf8.h"
+#include "framework/io/checksum.h"
 #include "framework/io/files.h"
-#include "framework/io/safetensors.h"
 #include "tasks/span_corruption/span_corruption.h"
 
 namespace gradus::tasks {

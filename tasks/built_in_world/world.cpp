@@ -150,7 +150,7 @@ void write_world(const World& world, const std::string& folder) {
                                                            {folder + "/train.tsv", &world.train},
                                                            {folder + "/held_out.tsv", &world.held_out}};
   for (const auto& [path, text] : files) {
-    if (std::filesystem::exists(path) && io::read_file(path) != *text)
+    if (io::is_there(path) && io::read_file(path) != *text)
       fail<OutputError>("{}: is there already, with other content", path);
   }
   for (const auto& [path, text] : files) io::write_file_atomically(path, *text);
