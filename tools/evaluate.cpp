@@ -48,6 +48,7 @@ void evaluate(const EvaluateOptions& options) {
       {{"--outputs_path", options.outputs_path}, {"--people", options.people}, {"--json", options.common.json}});
   models::LoadedModel loaded =
       models::load_model(options.reading_params_path, options.variant, options.common.seed, compute.dtype);
+  if (!loaded.notice.empty()) print_notices({loaded.notice});
   loaded.model->to(compute.device);
   std::u32string corpus_text;
   if (!options.corpus.empty()) {

@@ -39,6 +39,7 @@ void add_finetune(CLI::App& program) {
     if (!options->reading_params_path.empty()) {
       models::LoadedModel loaded =
           models::load_model(options->reading_params_path, options->variant, options->common.seed, compute.dtype);
+      if (!loaded.notice.empty()) print_notices({loaded.notice});
       data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options->reading_params_path, options->corpus);
       model = std::move(loaded.model);
       require_same_model(*command, *options, model->config());

@@ -47,6 +47,7 @@ void sample(SampleOptions& options) {
   }
   require_distinct({{"MODEL", options.model}}, {{"--json", options.common.json}});
   models::LoadedModel loaded = models::load_model(options.model, "", options.common.seed, compute.dtype);
+  if (!loaded.notice.empty()) print_notices({loaded.notice});
   loaded.model->to(compute.device);
   const std::vector<std::int64_t> prompt = loaded.vocabulary.encode(prompt_text, "--prompt");
   if (prompt.empty()) fail<UsageError>("--prompt must not be empty: the model continues it");
