@@ -202,7 +202,7 @@ TEST_CASE("every malformed file is refused with its path and what is wrong") {
       {"metadata value is a number", file_of(R"({"__metadata__":{"step":3}})"), "the metadata 'step' is not a string"},
       {"wrong checksum", file_of(R"({"__metadata__":{"checksum":"0000000000000000"}})"), "the checksum does not match"},
       {"neither true nor false", file_of(entry("\"BOOL\"", "[2]", "[0,2]"), "\1\2"), "tensor 'a' holds a byte that is neither 0 nor 1"},
-      {"NUL behind the header", file_of(entry("\"F32\"", "[1]", "[0,4]") + std::string(1, '\0'), four), "a NUL byte at line 1, column 54"},
+      {"NUL behind the header", file_of(entry("\"F32\"", "[1]", "[0,4]") + std::string(1, '\0'), four), "a NUL byte at line 1, column 55"},
       {"a program behind a NUL", file_of(entry("\"F32\"", "[1]", "[0,4]") + std::string("\0#!/bin/sh", 11), four), "a NUL byte"},
       {"NUL in a name", file_of(std::string("{\"a\0\":{}}", 10)), "a NUL byte at line 1, column 4"},
       {"form feed behind the header", file_of(entry("\"F32\"", "[1]", "[0,4]") + "\f", four), "not valid JSON"},

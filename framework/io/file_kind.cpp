@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 
 namespace gradus::io {
 namespace {
@@ -65,7 +66,8 @@ std::string foreign_kind(std::string_view bytes) {
   if (is_pickle(bytes)) return std::string(pickle);
   if (bytes.size() > 262 && bytes.substr(257, 5) == "ustar") return "a tar archive: unpack it with tar -xf";
   if (is_html(bytes)) return "a web page: a download that went wrong, perhaps";
-  if (may_be_text(bytes)) return "a text";
+  const auto ascii = std::ranges::count_if(bytes, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  if (may_be_text(bytes) && 2 * ascii >= std::ssize(bytes)) return "a text";
   return "";
 }
 

@@ -74,27 +74,28 @@ DescriptorBuffer::int_type DescriptorBuffer::overflow(int_type character) {
 
 TemporaryFile::TemporaryFile(const Destination& destination, const std::string& name)
     : destination_(destination), name_(name), descriptor_(create(path_, destination.path)), buffer_(descriptor_), stream_(&buffer_) {
-  check(descriptor_ >= 0, errno);
+  check(descriptor_ >= 0);
 }
 
 TemporaryFile::~TemporaryFile() {
   if (is_there_) ::unlink(path_.c_str());
 }
 
-void TemporaryFile::check(bool good, int error) const {
-  if (!good) fail<OutputError>("{}: cannot be written: {}", name_, std::strerror(error));
+void TemporaryFile::check(bool good) const {
+  if (!good) fail<OutputError>("{}: cannot be written: {}", name_, reason());
 }
 
 void TemporaryFile::take_place() {
   stream_.flush();
-  check(stream_.good(), buffer_.error() != 0 ? buffer_.error() : EIO);
+  if (!stream_.good()) errno = buffer_.error() != 0 ? buffer_.error() : EIO;
+  check(stream_.good());
   // Not every file system has owners and modes: then the file is as private as it began.
   if (destination_.existing) {
     [[maybe_unused]] const int ignored = ::fchown(descriptor_, destination_.existing->owner, destination_.existing->group);
   }
   ::fchmod(descriptor_, destination_.existing ? destination_.existing->mode : usual_mode());
-  check(::fsync(descriptor_) == 0, errno);
-  check(::rename(path_.c_str(), destination_.path.c_str()) == 0, errno);
+  check(::fsync(descriptor_) == 0);
+  check(::rename(path_.c_str(), destination_.path.c_str()) == 0);
   is_there_ = false;
 }
 

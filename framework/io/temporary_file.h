@@ -41,7 +41,8 @@ class TemporaryFile {
   void take_place();
 
  private:
-  void check(bool good, int error) const;
+  /// errno says why where it is not.
+  void check(bool good) const;
 
   const Destination destination_;
   const std::string name_;
