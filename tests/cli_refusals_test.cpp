@@ -34,8 +34,10 @@ TEST_CASE("missing and contradictory arguments") {
       {"pretrain vanilla corpus.txt --writing_params_path", 2, "--writing_params_path"},
       {"pretrain vanilla corpus.txt --writing_params_path --resume", 2,
        "--writing_params_path needs a value, and '--resume' after it is an option"},
-      {pretrain + " --reading_params_path model", 2, "--reading_params_path: pretraining starts from new weights"},
       {pretrain + " --resume --force", 2, "--resume and --force contradict each other"},
+      {pretrain + " --extend", 2, "--extend goes with --resume"},
+      {pretrain + " --extend --force", 2, "--extend goes with --resume"},
+      {finetune + " --finetune_corpus_path train.tsv --extend --force --resume", 2, "contradict each other"},
       {"finetune vanilla corpus.txt --finetune_corpus_path train.tsv", 2, "--writing_params_path is needed"},
       {finetune, 2, "--finetune_corpus_path is needed"},
       {"evaluate vanilla corpus.txt --eval_corpus_path held_out.tsv --outputs_path new", 2,
@@ -78,7 +80,9 @@ TEST_CASE("values that cannot be used") {
       {pretrain + " --threads 1000000", 2, "--threads must be between 1 and 1024"},
       {pretrain + " --max_epochs 99999999999999999999", 2,
        "--max_epochs: '99999999999999999999' is not a whole number, or too large"},
-      {pretrain + " --bottleneck_dim 64", 2, "--bottleneck_dim belongs to the perceivers; the variant is vanilla"},
+      {"pretrain perceiver corpus.txt --writing_params_path new --bottleneck_dim many", 2, "--bottleneck_dim: 'many'"},
+      {evaluate + " --pretrain_lr fast --reading_params_path model --eval_corpus_path held_out.tsv", 2, "--pretrain_lr"},
+      {evaluate + " --max_epochs 3", 2, "unknown option --max_epochs"},
       {"evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new --show_errors "
        "-3",
        2, "--show_errors must not be negative"},
@@ -166,6 +170,55 @@ TEST_CASE("an output is never the same file as an input or another output") {
       {pretrain + " --checkpoint train.tsv", 2,
        "train.tsv is there and is no checkpoint: name another file with --checkpoint"},
       {"world . --train_people 7", 1, "corpus.txt: is there already, with other content"},
+  });
+}
+
+TEST_CASE("a model is not overwritten by mistake") {
+  const TemporaryFolder& folder = workplace();
+  std::filesystem::copy_file(folder / "model", folder / "finished", std::filesystem::copy_options::overwrite_existing);
+  io::write_file_atomically(folder / "notes.txt", "kept");
+  const std::string kept = "finished is there already: pass --force to overwrite it, --resume to go on with its run, or "
+                           "another --writing_params_path";
+  const std::string scored = "evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv ";
+  check_refusals({
+      {"pretrain vanilla corpus.txt --writing_params_path finished --max_epochs 1", 2, kept},
+      {"finetune vanilla corpus.txt --writing_params_path finished --finetune_corpus_path train.tsv", 2, kept},
+      {"pretrain-text corpus.txt --writing_params_path finished", 2, kept},
+      {"pretrain vanilla corpus.txt --writing_params_path notes.txt", 2, "notes.txt is there already"},
+      {scored + "--outputs_path finished", 2, "--outputs_path finished: a model or a checkpoint is there"},
+      {scored + "--outputs_path new --people finished", 2, "--people finished: a model or a checkpoint is there"},
+      {scored + "--outputs_path new --json finished", 2, "--json finished: a model or a checkpoint is there"},
+      {pretrain + " --metrics finished", 2, "--metrics finished: a model or a checkpoint is there"},
+      {"sample model --prompt A --json finished", 2, "--json finished: a model or a checkpoint is there"},
+      {"inspect corpus.txt --json finished", 2, "--json finished: a model or a checkpoint is there"},
+  });
+  CHECK(io::read_file(folder / "finished") == io::read_file(folder / "model"));
+  CHECK(io::read_file(folder / "notes.txt") == "kept");
+  must_run(folder, "pretrain vanilla corpus.txt --writing_params_path finished --max_epochs 1 --seed 9 --force" + tiny);
+  CHECK(io::read_file(folder / "finished") != io::read_file(folder / "model"));
+  // An empty file, as mktemp makes, has nothing to lose; predictions may be written again, as the scripts do.
+  io::write_file_atomically(folder / "reserved_name", "");
+  must_run(folder, "pretrain vanilla corpus.txt --writing_params_path reserved_name --max_epochs 1" + tiny);
+  for (int time = 0; time < 2; ++time) must_run(folder, scored + "--outputs_path predictions");
+}
+
+TEST_CASE("a text that is no list of questions is refused at its first line") {
+  const TemporaryFolder& folder = workplace();
+  const std::string corpus = io::read_file(folder / "corpus.txt");
+  io::write_file_atomically(folder / "copy.txt", corpus);
+  std::string long_question = corpus.substr(0, corpus.find('.'));
+  while (long_question.size() < 100) long_question += long_question;
+  io::write_file_atomically(folder / "long.txt", long_question + "?\n");
+  const std::string with_corpus = evaluate + " --reading_params_path model --eval_corpus_path ",
+                    without = "evaluate vanilla --outputs_path new --reading_params_path model --eval_corpus_path ";
+  check_refusals({
+      {with_corpus + "corpus.txt", 3,
+       "corpus.txt: line 1: this is the corpus itself; --eval_corpus_path takes questions, one a line, with or without "
+       "a tab and the place"},
+      {with_corpus + "./corpus.txt", 3, "./corpus.txt: line 1: this is the corpus itself"},
+      {with_corpus + "copy.txt", 3, "copy.txt: line 1: this is a line of the corpus"},
+      {without + "copy.txt", 3, "copy.txt: line 1: neither a tab nor a question mark is there"},
+      {without + "long.txt", 3, "characters with the mark behind them, and the model takes 96"},
   });
 }
 

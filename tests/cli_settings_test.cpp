@@ -157,6 +157,34 @@ TEST_CASE("recipes: those of the program, one of the user's, and files that are 
   });
 }
 
+TEST_CASE("variables in force are shown where a run begins, and those that nothing reads") {
+  const TemporaryFolder& folder = workplace();
+  const auto said = [&](const std::string& line, const std::vector<std::string>& environment) {
+    const Outcome outcome = run_program(folder, words(line), environment);
+    CHECK_MESSAGE(outcome.status == 0, outcome.err);
+    return outcome.err;
+  };
+  const std::string training = "pretrain vanilla corpus.txt --writing_params_path environment --force" + tiny,
+                    scoring = "evaluate vanilla --reading_params_path model --eval_corpus_path held_out.tsv "
+                              "--outputs_path environment.predictions --progress off",
+                    sampling = "sample model --prompt a --max_new 1";
+  const std::string edition = said(training, {"GRADUS_EDITION=2023", "GRADUS_MAX_EPOCHS=1", "GRADUS_LAYERS=7"});
+  CHECK(has(edition, "from the environment: GRADUS_EDITION=2023, GRADUS_MAX_EPOCHS=1\n"));  // --layers is given
+  CHECK(has(said(training + " --recipe recall --max_epochs 1", {"GRADUS_EDITION=2023", "GRADUS_SEED=2"}),
+            "from the environment: GRADUS_SEED=2\n"));
+  CHECK(has(said(training + " --max_epochs 1", {"GRADUS_RECIPE=edition-2024"}),
+            "from the environment: GRADUS_RECIPE=edition-2024\n"));
+  CHECK(has(said(scoring, {"GRADUS_THREADS=1", "GRADUS_WIDTH=16"}), "from the environment: GRADUS_THREADS=1\n"));
+  CHECK(said(sampling, {"GRADUS_SEED=4", "GRADUS_MEMORY_LIMIT=4000", "GRADUS_TOP_K="}) ==
+        "from the environment: GRADUS_MEMORY_LIMIT=4000, GRADUS_SEED=4\n");
+  CHECK(said(sampling, {"GRADUS_EDITON=2023"}) ==
+        "note: GRADUS_EDITON is set, and nothing reads it (did you mean GRADUS_EDITION?)\n");
+  CHECK(said(sampling, {"GRADUS_MAXEPOCHS=3"}) ==
+        "note: GRADUS_MAXEPOCHS is set, and nothing reads it (did you mean GRADUS_MAX_EPOCHS?)\n");
+  CHECK(said(sampling, {"GRADUS_XYZZYXYZZY=1"}) == "note: GRADUS_XYZZYXYZZY is set, and nothing reads it\n");
+  CHECK(said(sampling, {"GRADUS_DATA=/nowhere", "GRADUS_FINETUNE_LR=1"}).empty());
+}
+
 TEST_CASE("flag before environment before file before default, and where each came from") {
   const TemporaryFolder& folder = workplace();
   io::write_file_atomically(folder / "run.conf", "# a comment\nmax-epochs = 3\nseed = 4   # another\nresume = true\npretrain_lr = \"1e-3\"\n");
@@ -189,7 +217,7 @@ TEST_CASE("flag before environment before file before default, and where each ca
   CHECK(has(config("--recipe recall", {"GRADUS_EDITION=2023"}), "\nrecipe = recall  (command line)\n"));
   CHECK(has(config("--recipe recall", {"GRADUS_EDITION=2023"}), "\nnames = 1  (recipe recall)\n"));
   CHECK(has(config("--edition 2023", {"GRADUS_RECIPE=recall"}), "\nrecipe = edition-2023  (edition 2023)\n"));
-  CHECK(has(config("", {"GRADUS_RECIPE=edition-2024"}), "\nrecipe = edition-2024  (environment)\n"));
+  CHECK(has(config("", {"GRADUS_RECIPE=edition-2024"}), "\nrecipe = edition-2024  (environment GRADUS_RECIPE)\n"));
   const std::string edition = config("--edition 2023 --config run.conf --dropout 0.2");
   CHECK(has(edition, "\nrecipe = edition-2023  (edition 2023)\n"));
   CHECK(has(edition, "\nmax_epochs = 3  (file run.conf)\n"));

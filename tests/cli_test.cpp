@@ -89,7 +89,7 @@ TEST_CASE("help, without arguments and everywhere, leads to examples that run") 
 
 TEST_CASE("the assignment's commands in the assignment's order") {
   const TemporaryFolder& folder = workplace();
-  const std::string small = tiny + " --edition 2023 --max_epochs 2";
+  const std::string small = tiny + " --edition 2023 --max_epochs 2 --force";
   const Outcome first = run_program(folder, words("pretrain vanilla corpus.txt --writing_params_path vanilla.pretrain.params --pretrain_lr 6e-3" + small));
   CHECK(first.status == 0);
   CHECK(has(first.out, "data has "));
@@ -161,7 +161,7 @@ TEST_CASE("a batch in parts gives the steps of the whole batch") {
 
 TEST_CASE("progress: the assignment's line for every step, plain when piped") {
   const TemporaryFolder& folder = workplace();
-  const std::string line = "pretrain vanilla corpus.txt --writing_params_path lines --layers 1 --heads 2 --width 16 --block_size 96 --batch_size 8 --max_epochs 2 --progress ";
+  const std::string line = "pretrain vanilla corpus.txt --writing_params_path lines --layers 1 --heads 2 --width 16 --block_size 96 --batch_size 8 --max_epochs 2 --force --progress ";
   const Outcome lines = run_program(folder, words(line + "lines"));
   CHECK(has(lines.err, "epoch 1 iter 0: train loss "));
   CHECK(has(lines.err, "epoch 2 iter 0: train loss "));
@@ -238,9 +238,12 @@ TEST_CASE("a character model of any text: trained, resumed, continued") {
   const Outcome complete = run_program(folder, words(line + "text.params --resume --max_steps 7" + sizes));
   CHECK(complete.status == 0);
   CHECK(has(complete.err, "text.params is complete"));
-  check_refusals(
-      {{line + "text.params --resume --max_steps 8" + sizes, 2, "cannot resume with another --max_steps: it was 7"},
-       {line + "text.params --resume" + sizes, 2, "cannot resume without --max_steps"}});
+  // What --max_steps ended goes on where it stands.
+  const Outcome longer = run_program(folder, words(line + "text.params --resume --max_steps 8" + sizes));
+  CHECK_MESSAGE(longer.status == 0, longer.err);
+  CHECK(has(longer.err, "kept text.params.checkpoint: --resume goes on from there\n"));
+  must_run(folder, line + "eight.params --max_steps 8" + sizes);
+  CHECK(io::read_file(folder / "text.params") == io::read_file(folder / "eight.params"));
 
   const Outcome sample = run_program(folder, words("sample text.params --prompt Bo --max_new 45"));
   CHECK(sample.status == 0);

@@ -232,7 +232,10 @@ TEST_CASE("what a checkpoint does not allow is refused by name") {
     CHECK(names(outcome.err, "cannot resume with another VARIANT: it was \"vanilla\", now it is \"rope\""));
   }
   CHECK(names(refusal("--resume --width 16"), "cannot resume with another --width: it was 32, now it is 16"));
-  CHECK(names(refusal("--resume --max_epochs 9"), "cannot resume with another --max_epochs"));
+  CHECK(names(refusal("--resume --max_epochs 9"), "the run was to have 8 epochs, not 9: pass --extend too"));
+  CHECK(names(refusal("--resume --max_epochs 9 --seed 4"), "cannot resume with another --seed: it was 3, now it is 4"));
+  CHECK(names(refusal("--resume --extend --max_epochs 9 --width 16"), "cannot resume with another --width"));
+  CHECK(names(refusal("--resume --extend --max_epochs 7"), "cannot resume with another --max_epochs"));
   CHECK(names(refusal("--resume --shuffle"), "cannot resume with another --shuffle"));
   CHECK(names(refusal("--resume --dtype f64"), "cannot resume with another --dtype"));
   {

@@ -1,13 +1,18 @@
 #include "tools/arguments.h"
 
+#include <fmt/ranges.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "framework/base/error.h"
+#include "tools/course_flags.h"
 #include "tools/recipes.h"
 #include "tools/settings.h"
 
@@ -33,6 +38,25 @@ std::vector<std::string> subcommand_names(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* child : app.get_subcommands({})) names.push_back(child->get_name());
   return names;
+}
+
+bool is_flag(const CLI::Option& option) { return option.get_expected_max() == 0; }
+
+/// Flags may stand before the command, as argparse takes them: the command goes to the front.
+void put_command_first(const CLI::App& program, std::vector<std::string>& arguments) {
+  std::size_t at = 0;
+  while (at < arguments.size() && arguments[at].starts_with("--")) {
+    const CLI::Option* option = nullptr;
+    for (const CLI::App* command : program.get_subcommands({})) {
+      if (!option) option = command->get_option_no_throw(arguments[at].substr(0, arguments[at].find('=')));
+    }
+    if (!option || option->get_name() == "--help") return;
+    at += !is_flag(*option) && arguments[at].find('=') == std::string::npos ? 2 : 1;
+  }
+  const std::vector<std::string> commands = subcommand_names(program);
+  if (at >= arguments.size() || std::find(commands.begin(), commands.end(), arguments[at]) == commands.end()) return;
+  std::rotate(arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(at),
+              arguments.begin() + static_cast<std::ptrdiff_t>(at) + 1);
 }
 
 /// The innermost subcommand that the arguments name, and how many of them name it.
@@ -61,8 +85,6 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   }
   return row.back();
 }
-
-bool is_flag(const CLI::Option& option) { return option.get_expected_max() == 0; }
 
 struct Setting {
   std::string name, value, origin;  ///< the name with dashes
@@ -112,15 +134,53 @@ std::vector<Setting> of_config_files(const CLI::App& app, const std::vector<std:
   return settings;
 }
 
+const std::string variable_prefix = "GRADUS_";
+
+/// GRADUS_MAX_EPOCHS of --max_epochs.
+std::string variable_of(const std::string& option) {
+  std::string variable = variable_prefix + option.substr(2);
+  std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
+  return variable;
+}
+
 std::vector<Setting> of_environment(const CLI::App& app) {
   std::vector<Setting> settings;
   for (const std::string& name : option_names(app)) {
-    std::string variable = "GRADUS_" + name.substr(2);
-    std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
+    const std::string variable = variable_of(name);
     if (const char* value = std::getenv(variable.c_str()); value && *value)
       settings.push_back({name, value, "environment " + variable});
   }
   return settings;
+}
+
+/// The variables that some command's options have.
+void collect_variables(const CLI::App& app, std::set<std::string>& variables) {
+  for (const std::string& name : option_names(app)) variables.insert(variable_of(name));
+  for (const CLI::App* child : app.get_subcommands({})) collect_variables(*child, variables);
+}
+
+/// What the variables of this process do: those that set an option of the command or the framework, and those that
+/// nothing reads.
+std::vector<std::string> describe_environment(const CLI::App& program, const std::map<std::string, std::string>& origins) {
+  // Not of options: the framework's, the emulation's, and that of the tests on the course's data.
+  std::set<std::string> known = {"GRADUS_MEMORY_LIMIT", "GRADUS_CUDA_SCHEDULE", "GRADUS_CUDA_DEFERRED", "GRADUS_DATA"};
+  const std::set<std::string> always_in_force = {"GRADUS_CONFIG", "GRADUS_MEMORY_LIMIT"};
+  collect_variables(program, known);
+  std::vector<std::string> in_force, lines;
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string setting = *entry, variable = setting.substr(0, setting.find('='));
+    if (!variable.starts_with(variable_prefix) || setting.size() <= variable.size() + 1) continue;
+    const bool decides = std::any_of(origins.begin(), origins.end(),
+                                     [&](const auto& origin) { return origin.second == "environment " + variable; });
+    if (decides || always_in_force.contains(variable)) in_force.push_back(setting);
+    if (!known.contains(variable)) {
+      lines.push_back(fmt::format("note: {} is set, and nothing reads it{}", variable,
+                                  did_you_mean(variable, {known.begin(), known.end()}, variable_prefix.size())));
+    }
+  }
+  std::sort(in_force.begin(), in_force.end());
+  if (!in_force.empty()) lines.insert(lines.begin(), fmt::format("from the environment: {}", fmt::join(in_force, ", ")));
+  return lines;
 }
 
 /// The recipe that arguments or settings, from `origin`, ask for by either name. Throws UsageError for both.
@@ -159,6 +219,8 @@ void require_values(const CLI::App& app, const std::vector<std::string>& given) 
 MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) {
   std::vector<std::string> given;
   for (int i = 1; i < argc; ++i) given.push_back(with_underscores(argv[i]));
+  translate_course_script(given);
+  put_command_first(program, given);
   const auto [app, used] = find_subcommand(program, given);
   MergedArguments merged;
   merged.arguments.assign(given.begin(), given.begin() + static_cast<std::ptrdiff_t>(used));
@@ -175,7 +237,7 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
   const std::vector<Setting> files = of_config_files(*app, given), environment = of_environment(*app);
   if (app->get_option_no_throw("--recipe")) {
     std::optional<Setting> asked = recipe_in(given, "command line");
-    if (!asked) asked = recipe_in(environment, "environment");
+    if (!asked) asked = recipe_in(environment, "environment " + variable_of("--recipe"));
     if (!asked) asked = recipe_in(files, "file");
     const Setting recipe = asked.value_or(Setting{"--recipe", usual_recipe, "default"});
     std::optional<std::string> model = value_in(given, "--reading_params_path");
@@ -184,6 +246,7 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
     add(of_recipe(*app, recipe.value, model.value_or("").empty()));
     add(files);
     add(environment);
+    if (recipe_in(given, "")) settings.erase("--edition");  // a variable's has no say then
     add({recipe});
   } else {
     add(files);
@@ -208,12 +271,18 @@ MergedArguments merge_arguments(const CLI::App& program, int argc, char** argv) 
     if (argument.starts_with("--") && argument.ends_with("=")) put(argument.substr(0, argument.size() - 1), "");
     else merged.arguments.push_back(argument);
   }
+  merged.environment = describe_environment(program, merged.origins);
   return merged;
 }
 
-std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates) {
+std::vector<std::string>& environment_in_force() {
+  static std::vector<std::string> lines;
+  return lines;
+}
+
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates, std::size_t prefix) {
   std::string nearest;
-  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
+  std::size_t least = std::max<std::size_t>(2, (word.size() - prefix) / 3) + 1;
   for (const std::string& candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate);
     if (distance < least) least = distance, nearest = candidate;
@@ -222,7 +291,7 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
 }
 
 std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& error, const MergedArguments& merged) {
-  const auto& [arguments, origins] = merged;
+  const std::vector<std::string>& arguments = merged.arguments;
   const auto [app, used] = find_subcommand(program, arguments);
   const std::vector<std::string> names = option_names(*app);
   // A misspelt option may leave a required one missing: the misspelling is what the user wants to hear about.
@@ -238,7 +307,7 @@ std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& 
   if (!children.empty() && used < arguments.size() && !arguments[used].starts_with("-")) {
     return fmt::format("'{}' has no subcommand '{}'{}", app->get_name(), arguments[used], did_you_mean(arguments[used], children));
   }
-  for (const auto& [name, origin] : origins) {
+  for (const auto& [name, origin] : merged.origins) {
     const std::string what = error.what();
     const bool is_named = what.starts_with(name + ":") || what.find(" " + name + " ") != std::string::npos;
     if (is_named && origin != "command line") return fmt::format("{}: {}", origin, what);

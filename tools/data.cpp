@@ -21,13 +21,15 @@ void print_example(const data::Vocabulary& vocabulary, const data::Example& exam
 void add_data(CLI::App& program) {
   CLI::App* data = program.add_subcommand("data", "Show what the models are trained on");
   data->require_subcommand(1);
-  auto corpus_path = std::make_shared<std::string>(), names_path = std::make_shared<std::string>();
+  // As in the assignment, whose script takes no paths.
+  auto corpus_path = std::make_shared<std::string>("wiki.txt"),
+       names_path = std::make_shared<std::string>("birth_places_train.tsv");
   auto seed = std::make_shared<std::uint64_t>(1);
 
   CLI::App* names = data->add_subcommand("namedata", "The first finetuning examples, as input x and target y");
-  names->add_option("CORPUS", *corpus_path, "Pretraining corpus; it defines the vocabulary")->required();
-  names->add_option("NAMES", *names_path, "Questions and places, separated by tabs")->required();
-  add_examples(*names, "  gradus data namedata wiki.txt birth_places_train.tsv");
+  names->add_option("CORPUS", *corpus_path, "Pretraining corpus; it defines the vocabulary")->capture_default_str();
+  names->add_option("NAMES", *names_path, "Questions and places, separated by tabs")->capture_default_str();
+  add_examples(*names, "  gradus data namedata\n  gradus data namedata wiki.txt birth_places_train.tsv");
   names->callback([=] {
     const tasks::Corpus corpus = tasks::load_corpus(*corpus_path);
     print_notices(corpus.notices);
@@ -41,9 +43,9 @@ void add_data(CLI::App& program) {
 
   CLI::App* corruption = data->add_subcommand(
       "charcorruption", "The first examples of span corruption, as --edition has it: input x and target y");
-  corruption->add_option("CORPUS", *corpus_path, "Pretraining corpus")->required();
+  corruption->add_option("CORPUS", *corpus_path, "Pretraining corpus")->capture_default_str();
   add_seed(*corruption, *seed, "Other draws of truncation and span");
-  add_examples(*corruption, "  gradus data charcorruption wiki.txt\n  gradus data charcorruption wiki.txt --seed 7");
+  add_examples(*corruption, "  gradus data charcorruption\n  gradus data charcorruption wiki.txt --seed 7");
   corruption->callback([=] {
     const tasks::Corpus corpus = tasks::load_corpus(*corpus_path);
     print_notices(corpus.notices);

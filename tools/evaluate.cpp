@@ -5,19 +5,20 @@
 #include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "framework/io/files.h"
-#include "models/model_file.h"
 #include "tasks/birthplace/evaluation.h"
 #include "tasks/birthplace/own_line.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
+#include "tools/course_flags.h"
+#include "tools/model_files.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
 namespace {
 
-struct EvaluateOptions {
+struct EvaluateOptions : CourseFlags {
   CommonOptions common;
-  std::string variant, corpus, reading_params_path, eval_corpus_path, outputs_path, people;
+  std::string people;
   std::int64_t show_errors = 0;
 };
 
@@ -32,9 +33,38 @@ nlohmann::ordered_json silver_json(const std::vector<std::optional<bool>>& in_ow
   return {{"in_own_line", score.in_line}, {"share", score.percent()}, {"people_found", score.people}};
 }
 
-void evaluate(const EvaluateOptions& options) {
+void note_missing_finetuning(const models::LoadedModel& loaded, const std::string& path) {
+  const auto function = loaded.metadata.find("function");
+  if (function == loaded.metadata.end() || !function->second.starts_with("pretrain")) return;
+  std::cerr << fmt::format(
+      "note: {} was pretrained, not finetuned: it was never shown questions; gradus finetune with --reading_params_path "
+      "{} does that\n",
+      path, path);
+}
+
+[[noreturn]] void refuse_questions(const std::string& path, const std::string& why) {
+  fail<DataError>("{}: line 1: {}; --eval_corpus_path takes questions, one a line, with or without a tab and the place",
+                  path, why);
+}
+
+/// Throws DataError where the file is a copy of the corpus, or another text, by its first line: a question with a place
+/// has a tab, one without has a question mark.
+void require_questions(const std::string& path, const tasks::Question& first, const models::GptConfig& model,
+                       const std::u32string& corpus) {
+  if (!first.place.empty()) return;
+  if ((U"\n" + corpus + U"\n").find(U"\n" + first.text + U"\n") != std::u32string::npos)
+    refuse_questions(path, "this is a line of the corpus");
+  if (first.text.find(U'?') == std::u32string::npos) refuse_questions(path, "neither a tab nor a question mark is there");
+  const auto length = static_cast<std::int64_t>(first.text.size()) + 1;
+  if (length > model.longest()) {
+    refuse_questions(path, fmt::format("{} characters with the mark behind them, and the model takes {}", length,
+                                       model.longest()));
+  }
+}
+
+void evaluate(const CLI::App& command, const EvaluateOptions& options) {
   const Compute compute = options.common.apply();
-  parse_variant(options.variant);
+  note_unused_flags(command, options);
   if (options.reading_params_path.empty()) fail<UsageError>("--reading_params_path is needed: the model to evaluate");
   if (options.eval_corpus_path.empty()) fail<UsageError>("--eval_corpus_path is needed: the questions");
   if (options.outputs_path.empty()) fail<UsageError>("--outputs_path is needed: the predictions go there");
@@ -46,9 +76,13 @@ void evaluate(const EvaluateOptions& options) {
        {"--reading_params_path", options.reading_params_path},
        {"--eval_corpus_path", options.eval_corpus_path}},
       {{"--outputs_path", options.outputs_path}, {"--people", options.people}, {"--json", options.common.json}});
+  if (!options.corpus.empty() && is_same_file(options.eval_corpus_path, options.corpus))
+    refuse_questions(options.eval_corpus_path, "this is the corpus itself");
+  require_no_model(
+      {{"--outputs_path", options.outputs_path}, {"--people", options.people}, {"--json", options.common.json}});
   models::LoadedModel loaded =
-      models::load_model(options.reading_params_path, options.variant, options.common.seed, compute.dtype);
-  if (!loaded.notice.empty()) print_notices({loaded.notice});
+      read_model(options.reading_params_path, options.variant, options.common.seed, compute.dtype);
+  require_same_latents(options, loaded.model->config());
   loaded.model->to(compute.device);
   std::u32string corpus_text;
   if (!options.corpus.empty()) {
@@ -61,12 +95,14 @@ void evaluate(const EvaluateOptions& options) {
   std::cout << "number of parameters: " << loaded.model->parameter_count() << std::endl;
   const auto [questions, has_places, notices] = tasks::load_questions(options.eval_corpus_path, tasks::Places::optional);
   print_notices(notices);
+  require_questions(options.eval_corpus_path, questions.front(), loaded.model->config(), corpus_text);
   train::Progress progress(train::progress_mode_from_string(options.common.progress));
   const std::vector<std::u32string> answers = tasks::answer_questions(
       *loaded.model, loaded.vocabulary, questions, options.eval_corpus_path, [&, total = static_cast<std::int64_t>(questions.size())](std::int64_t done) {
         progress.count(done, total, "question", "answered");
       });
   tasks::write_predictions(options.outputs_path, answers);
+  note_missing_finetuning(loaded, options.reading_params_path);
   std::vector<std::optional<bool>> in_own_line;
   if (!corpus_text.empty()) in_own_line = tasks::answers_in_own_lines(corpus_text, questions, answers);
   if (!options.people.empty()) tasks::write_people(options.people, questions, answers, in_own_line);
@@ -105,13 +141,11 @@ void evaluate(const EvaluateOptions& options) {
 void add_evaluate(CLI::App& program) {
   auto options = std::make_shared<EvaluateOptions>();
   CLI::App* command = program.add_subcommand("evaluate", "Answer questions with a finetuned model and score the answers");
-  command->add_option("VARIANT", options->variant, "Model: vanilla, rope, synthesizer, perceiver or perceiver-ar")
-      ->required();
-  command->add_option("CORPUS", options->corpus,
-                      "Pretraining corpus; checked against the model, and searched for the answers; may be left out");
-  command->add_option("--reading_params_path", options->reading_params_path, "The model")->type_name("FILE");
-  command->add_option("--eval_corpus_path", options->eval_corpus_path, "Questions, with or without places")->type_name("FILE");
-  command->add_option("--outputs_path", options->outputs_path, "One prediction a line goes here")->type_name("FILE");
+  add_course_flags(*command, *options,
+                   "Pretraining corpus; checked against the model, and searched for the answers; may be left out",
+                   {{"--reading_params_path", "The model, or a checkpoint"},
+                    {"--eval_corpus_path", "Questions, with or without places"},
+                    {"--outputs_path", "One prediction a line goes here"}});
   command->add_option("--people", options->people, "A table of questions, places, answers and verdicts goes here")
       ->type_name("FILE");
   add_integer(*command, "--show_errors", options->show_errors, "Print the first N wrong answers");
@@ -126,7 +160,7 @@ void add_evaluate(CLI::App& program) {
                "    --people people.tsv --json score.json");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
-    evaluate(*options);
+    evaluate(*command, *options);
   });
 }
 

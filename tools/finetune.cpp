@@ -5,6 +5,7 @@
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
 #include "tools/held_out.h"
+#include "tools/model_files.h"
 #include "tools/process.h"
 #include "tools/training_run.h"
 
@@ -13,11 +14,12 @@ namespace gradus::tools {
 void add_finetune(CLI::App& program) {
   auto options = std::make_shared<TrainingRunOptions>();
   CLI::App* command = program.add_subcommand("finetune", "Finetune on questions and places, from scratch or from a pretrained model");
-  add_training_options(*command, *options);
-  command
-      ->add_option("--finetune_corpus_path", options->finetune_corpus_path, "Questions and places, separated by tabs")
-      ->type_name("FILE");
-  command->add_option("--eval_corpus_path", options->eval_corpus_path, "Held-out questions and places, for --eval_every")->type_name("FILE");
+  add_training_options(*command, *options,
+                       {{"--reading_params_path", "Model or checkpoint to start from"},
+                        {"--writing_params_path", "Where the trained model goes"},
+                        {"--finetune_corpus_path", "Questions and places, separated by tabs"},
+                        {"--eval_corpus_path", "Held-out questions and places, for --eval_every"},
+                        {"--finetune_lr", "Peak learning rate"}});
   show_usual_recipe(*command);
   add_examples(*command,
                "  gradus finetune vanilla wiki.txt --writing_params_path vanilla.model.params \\\n"
@@ -29,6 +31,7 @@ void add_finetune(CLI::App& program) {
     if (options->common.print_config) return print_config(*command);
     outlive_readers();
     const Compute compute = options->common.apply();
+    note_unused_flags(*command, *options);
     check_training_options(*options);
     if (options->finetune_corpus_path.empty())
       fail<UsageError>("--finetune_corpus_path is needed: the questions to finetune on");
@@ -38,8 +41,7 @@ void add_finetune(CLI::App& program) {
     std::unique_ptr<models::Gpt> model;
     if (!options->reading_params_path.empty()) {
       models::LoadedModel loaded =
-          models::load_model(options->reading_params_path, options->variant, options->common.seed, compute.dtype);
-      if (!loaded.notice.empty()) print_notices({loaded.notice});
+          read_model(options->reading_params_path, options->variant, options->common.seed, compute.dtype);
       data::require_same_vocabulary(loaded.vocabulary, corpus.vocabulary, options->reading_params_path, options->corpus);
       model = std::move(loaded.model);
       require_same_model(*command, *options, model->config());

@@ -11,8 +11,10 @@
 #include "framework/io/files.h"
 #include "framework/io/input_file.h"
 #include "framework/io/safetensors.h"
+#include "framework/train/checkpoint.h"
 #include "tasks/span_corruption/span_corruption.h"
 #include "tools/commands.h"
+#include "tools/model_files.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
@@ -38,7 +40,8 @@ nlohmann::ordered_json inspect_tensors(io::InputFile& input) {
   const io::SafetensorsContents file = io::inspect_safetensors(input);
   nlohmann::ordered_json json = {{"file", path}, {"kind", "safetensors"}};
   std::uint64_t elements = 0, not_finite = 0;
-  std::cout << printable(path) << ": safetensors\n";
+  const bool is_checkpoint = train::is_checkpoint(file.metadata);
+  std::cout << printable(is_checkpoint ? train::describe(file.metadata, path) : path + ": safetensors") << "\n";
   for (const auto& [key, text] : file.metadata) {
     const std::string shown = key == "vocabulary" ? plural(data::decode_utf8(text, path).size(), "character") : printable(text);
     std::cout << fmt::format("  {}: {}\n", printable(key), shown);
@@ -84,6 +87,7 @@ void add_inspect(CLI::App& program) {
   command->callback([=] {
     prepare_json(*json);
     require_distinct({{"FILE", *path}}, {{"--json", *json}});
+    require_no_model({{"--json", *json}});
     io::InputFile file(*path, UINT64_MAX);
     write_json(*json, is_for_tensors(file) ? inspect_tensors(file) : inspect_text(*path, io::rest_of(file)));
   });

@@ -67,6 +67,7 @@ int run(int argc, char** argv) {
   try {
     merged = tools::merge_arguments(program, argc, argv);
     tools::option_origins() = merged.origins;
+    tools::environment_in_force() = merged.environment;
     std::vector<std::string> reversed(merged.arguments.rbegin(), merged.arguments.rend());
     program.parse(reversed);
   } catch (const CLI::CallForHelp&) {

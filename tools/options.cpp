@@ -45,6 +45,7 @@ Compute CommonOptions::apply() const {
   }
   train::progress_mode_from_string(progress);
   prepare_json(json);
+  for (const std::string& line : environment_in_force()) std::cerr << line << "\n";
   return {type, where};
 }
 
@@ -146,8 +147,6 @@ void print_notices(const std::vector<std::string>& notices) {
   for (const std::string& notice : notices) std::cerr << "note: " << printable(notice) << "\n";
 }
 
-namespace {
-
 bool is_same_file(const std::string& a, const std::string& b) {
   std::error_code ignored;
   const auto canonical = [&](const std::string& path) {
@@ -155,8 +154,6 @@ bool is_same_file(const std::string& a, const std::string& b) {
   };
   return std::filesystem::equivalent(a, b, ignored) || canonical(a) == canonical(b);
 }
-
-}  // namespace
 
 void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<NamedPath>& outputs) {
   const auto given = [](const NamedPath& path) { return !path.path.empty() && path.path != "-"; };

@@ -63,6 +63,7 @@ void print_notices(const std::vector<std::string>& notices);
 struct NamedPath {
   std::string name, path;
 };
+bool is_same_file(const std::string& a, const std::string& b);
 /// Throws UsageError where an output is the same file as an input or as another output.
 void require_distinct(const std::vector<NamedPath>& inputs, const std::vector<NamedPath>& outputs);
 

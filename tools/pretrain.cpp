@@ -37,7 +37,10 @@ void add_pretrain(CLI::App& program) {
   auto options = std::make_shared<TrainingRunOptions>();
   CLI::App* command = program.add_subcommand(
       "pretrain", "Pretrain on a corpus by span corruption: what is cut out of a document is to be said at its end");
-  add_training_options(*command, *options);
+  add_training_options(*command, *options,
+                       {{"--writing_params_path", "Where the trained model goes"},
+                        {"--eval_corpus_path", "Held-out documents, for --eval_every"},
+                        {"--pretrain_lr", "Peak learning rate"}});
   command->add_flag("--full_length", options->full_length,
                     "Examples of block_size characters (edition 2024), not of one less");
   command
@@ -50,24 +53,23 @@ void add_pretrain(CLI::App& program) {
       ->add_option("--names_after_share", options->names_after_share,
                    "Share of the name examples that take it, where there is one")
       ->capture_default_str();
-  command->add_option("--eval_corpus_path", options->eval_corpus_path, "Held-out documents, for --eval_every")->type_name("FILE");
   show_usual_recipe(*command);
   add_examples(
       *command,
       "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --metrics p.jsonl\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --resume\n"
-      "  gradus pretrain vanilla wiki.txt --writing_params_path p --eval_every epoch --eval_corpus_path more.txt\n"
-      "  gradus pretrain vanilla wiki.txt --writing_params_path p --max_epochs 20 --dtype bf16 --padded\n"
-      "  gradus pretrain rope wiki.txt --writing_params_path p --max_epochs 1 --names_after in --names_after_share "
+      "  gradus pretrain vanilla wiki.txt --writing_params_path e --eval_every epoch --eval_corpus_path more.txt\n"
+      "  gradus pretrain vanilla wiki.txt --writing_params_path b --max_epochs 20 --dtype bf16 --padded\n"
+      "  gradus pretrain rope wiki.txt --writing_params_path r --max_epochs 1 --names_after in --names_after_share "
       "0.5\n"
-      "  gradus pretrain synthesizer wiki.txt --writing_params_path p --max_epochs 1 --edition 2021");
+      "  gradus pretrain synthesizer wiki.txt --writing_params_path s --max_epochs 1 --edition 2021");
   command->callback([options, command] {
     if (options->common.print_config) return print_config(*command);
     outlive_readers();
     const Compute compute = options->common.apply();
+    note_unused_flags(*command, *options);
     check_training_options(*options);
-    if (!options->reading_params_path.empty()) fail<UsageError>("--reading_params_path: pretraining starts from new weights");
     const tasks::CorruptionRules rules = corruption_rules(*options);
     const tasks::Corpus corpus = tasks::load_corpus(options->corpus);
     print_notices(corpus.notices);

@@ -5,9 +5,9 @@
 #include "framework/data/text_file.h"
 #include "framework/data/utf8.h"
 #include "models/gpt/continuation.h"
-#include "models/model_file.h"
 #include "tasks/char_lm/sampling.h"
 #include "tools/commands.h"
+#include "tools/model_files.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
@@ -46,8 +46,8 @@ void sample(SampleOptions& options) {
     prompt_text = characters_of("--prompt", options.prompt);
   }
   require_distinct({{"MODEL", options.model}}, {{"--json", options.common.json}});
-  models::LoadedModel loaded = models::load_model(options.model, "", options.common.seed, compute.dtype);
-  if (!loaded.notice.empty()) print_notices({loaded.notice});
+  require_no_model({{"--json", options.common.json}});
+  models::LoadedModel loaded = read_model(options.model, "", options.common.seed, compute.dtype);
   loaded.model->to(compute.device);
   const std::vector<std::int64_t> prompt = loaded.vocabulary.encode(prompt_text, "--prompt");
   if (prompt.empty()) fail<UsageError>("--prompt must not be empty: the model continues it");
@@ -75,7 +75,7 @@ void sample(SampleOptions& options) {
 void add_sample(CLI::App& program) {
   auto options = std::make_shared<SampleOptions>();
   CLI::App* command = program.add_subcommand("sample", "Continue a prompt, character by character");
-  command->add_option("MODEL", options->model, "A model written by pretrain, finetune or pretrain-text")->required();
+  command->add_option("MODEL", options->model, "A model written by pretrain, finetune or pretrain-text, or a checkpoint")->required();
   command->add_option("--prompt", options->prompt, "Text to continue, - for standard input")->required();
   command->add_option("--temperature", options->rules.temperature, "0 takes the likeliest character each time")
       ->capture_default_str();

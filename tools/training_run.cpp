@@ -21,18 +21,17 @@
 #include "framework/train/signals.h"
 #include "tools/commands.h"
 #include "tools/held_out.h"
+#include "tools/model_files.h"
 #include "tools/recipes.h"
 #include "tools/run_outputs.h"
 #include "tools/token_amounts.h"
 
 namespace gradus::tools {
 
-void add_training_options(CLI::App& command, TrainingRunOptions& options) {
-  command.add_option("VARIANT", options.variant, "Model: vanilla, rope, synthesizer, perceiver or perceiver-ar")
+void add_training_options(CLI::App& command, TrainingRunOptions& options,
+                          const std::map<std::string, std::string>& course_help) {
+  add_course_flags(command, options, "Pretraining corpus, one document a line; it defines the vocabulary", course_help)
       ->required();
-  command.add_option("CORPUS", options.corpus, "Pretraining corpus, one document a line; it defines the vocabulary")->required();
-  command.add_option("--writing_params_path", options.writing_params_path, "Where the trained model goes")->type_name("FILE");
-  command.add_option("--reading_params_path", options.reading_params_path, "Model to start from")->type_name("FILE");
   command
       .add_option("--recipe", options.recipe,
                   "Values for the options that are not given: a JSON file, or one of " +
@@ -41,9 +40,6 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
       ->default_str(usual_recipe);
   command.add_option("--edition", options.edition, "The recipe of a course edition, faithfully: 2021 to 2024")
       ->type_name("YEAR");
-  command.add_option("--pretrain_lr", options.pretrain_lr, "Peak learning rate of pretraining")->capture_default_str();
-  command.add_option("--finetune_lr", options.finetune_lr, "Peak learning rate of finetuning")->capture_default_str();
-  command.add_option("--tb_expt_name", options.tb_expt_name, "Accepted for the assignment's scripts; names nothing here")->capture_default_str();
   add_integer(command, "--max_epochs", options.max_epochs, "Passes over the training data");
   add_integer(command, "--batch_size", options.batch_size, "Examples of a batch");
   add_integer(command, "--micro_batches", options.micro_batches,
@@ -59,9 +55,6 @@ void add_training_options(CLI::App& command, TrainingRunOptions& options) {
   add_integer(command, "--layers", options.layers, "Blocks");
   add_integer(command, "--heads", options.heads, "Attention heads");
   add_integer(command, "--width", options.width, "Features");
-  add_integer(
-      command, "--bottleneck_dim", options.bottleneck_dim,
-      "Latents of a perceiver; 0 for 32 as in the assignment (its scripts pass 64), perceiver-ar: half of block_size");
   command.add_option("--dropout", options.dropout, "Embedding, residual and attention dropout")->capture_default_str();
   add_run_options(command, options);
 }
@@ -104,10 +97,14 @@ void add_run_options(CLI::App& command, TrainingRunOptions& options) {
   command.add_option("--checkpoint", options.checkpoint, "Default: the writing path with .checkpoint")->type_name("FILE");
   add_integer(command, "--checkpoint_every", options.checkpoint_every, "Steps between checkpoints; 0 for none but by time");
   command.add_option("--checkpoint_seconds", options.checkpoint_seconds, "Longest time between checkpoints")->capture_default_str();
+  command.add_flag("--keep_checkpoint", options.keep_checkpoint,
+                   "Keep it after the last epoch too, for --resume --extend");
   command.add_flag("--resume", options.resume, "Go on from the checkpoint: bit for bit on the same kind of device");
+  command.add_flag("--extend", options.extend,
+                   "With --resume: go on to more epochs than the run had, though its schedule changes");
   command.add_flag("--other_arithmetic", options.other_arithmetic,
                    "Go on although other instructions or libraries compute than before: the result is another in its last bits");
-  command.add_flag("--force", options.force, "Start anew although a checkpoint is there");
+  command.add_flag("--force", options.force, "Start anew although a model or a checkpoint is there, which is overwritten");
   add_common_options(command, options.common);
 }
 
@@ -119,7 +116,7 @@ void require_same_model(const CLI::App& command, const TrainingRunOptions& optio
   require_same("--layers", options.layers, model.layers);
   require_same("--heads", options.heads, model.heads);
   require_same("--width", options.width, model.width);
-  if (options.bottleneck_dim != 0) require_same("--bottleneck_dim", options.bottleneck_dim, model.latents);
+  require_same_latents(options, model);
   require_same("--dropout", options.dropout, model.dropout.residual);
 }
 
@@ -132,12 +129,6 @@ std::string checkpoint_path(const TrainingRunOptions& options) {
 }  // namespace
 
 void check_training_options(const TrainingRunOptions& options) {
-  const models::Variant variant = parse_variant(options.variant);
-  const bool is_perceiver = variant == models::Variant::perceiver || variant == models::Variant::perceiver_ar;
-  if (options.bottleneck_dim != 0 && !is_perceiver)
-    fail<UsageError>("--bottleneck_dim belongs to the perceivers; the variant is {}", options.variant);
-  if (options.bottleneck_dim < 0)
-    fail<UsageError>("--bottleneck_dim must not be negative, not {}", options.bottleneck_dim);
   if (options.writing_params_path.empty()) fail<UsageError>("--writing_params_path is needed: the trained model goes there");
   if (options.max_epochs < 1) fail<UsageError>("--max_epochs must be at least 1, not {}", options.max_epochs);
   if (options.max_steps < 0) fail<UsageError>("--max_steps must not be negative, not {}", options.max_steps);
@@ -147,6 +138,7 @@ void check_training_options(const TrainingRunOptions& options) {
   if (!(options.checkpoint_seconds > 0)) fail<UsageError>("--checkpoint_seconds must be positive, not {}", options.checkpoint_seconds);
   check_evaluation_options(options);
   if (options.resume && options.force) fail<UsageError>("--resume and --force contradict each other");
+  if (options.extend && !options.resume) fail<UsageError>("--extend goes with --resume");
   for (double rate : {options.pretrain_lr, options.finetune_lr}) {
     if (!(rate > 0 && rate < 1e3)) fail<UsageError>("a learning rate must be above 0 and below 1000, not {}", rate);
   }
@@ -165,6 +157,8 @@ void check_training_options(const TrainingRunOptions& options) {
                     {"--checkpoint", checkpoint_path(options)},
                     {"--metrics", options.metrics},
                     {"--json", options.common.json}});
+  require_no_model({{"--metrics", options.metrics}, {"--json", options.common.json}});
+  if (!options.resume && !options.force) require_free({"--writing_params_path", options.writing_params_path});
   if (options.reading_params_path.empty()) model_config(options, 256).validate();
 }
 
@@ -265,13 +259,70 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const TrainingPhas
   return settings;
 }
 
-/// For --resume without a checkpoint: true where the run has ended already. Throws where its file is of another run.
-bool is_complete(const std::string& path, const nlohmann::json& settings) {
-  if (!io::is_there(path)) return false;
+/// The epochs that a run of `saved` settings was to have, if fewer than `options` ask for.
+std::optional<std::int64_t> fewer_epochs(const nlohmann::json& saved, const TrainingRunOptions& options) {
+  if (!saved.is_object() || !saved.contains("--max_epochs") || !saved["--max_epochs"].is_number_integer()) return {};
+  const std::int64_t epochs = saved["--max_epochs"];
+  if (epochs < 1 || epochs >= options.max_epochs) return {};
+  return epochs;
+}
+
+nlohmann::json settings_of_model(const std::string& path) {
   const io::SafetensorsFile model = io::read_safetensors(path);
-  const nlohmann::json saved = io::parse_json(model.require("settings", path), path + ": its settings");
+  nlohmann::json saved = io::parse_json(model.require("settings", path), path + ": its settings");
+  if (!saved.is_object()) fail<DataError>("{}: its settings are damaged", path);
+  return saved;
+}
+
+/// For --resume without a checkpoint: true where the run has ended already. Throws where its file is of another run.
+bool is_complete(const TrainingRunOptions& options, const nlohmann::json& settings) {
+  const std::string& path = options.writing_params_path;
+  if (!io::is_there(path)) return false;
+  const nlohmann::json saved = settings_of_model(path);
+  if (const auto epochs = fewer_epochs(saved, options)) {
+    fail<UsageError>(
+        "{} is complete with its {}, and its checkpoint is gone: it cannot be extended to {}; --force starts anew, "
+        "and --keep_checkpoint keeps what --extend needs",
+        path, plural(*epochs, "epoch"), options.max_epochs);
+  }
   train::require_same_settings(path, saved, settings);
   return true;
+}
+
+/// For --resume with a checkpoint: true where it is the end of this run, and the model is there.
+bool is_complete(const TrainingRunOptions& options, const nlohmann::json& settings, const std::string& checkpoint) {
+  if (!io::is_there(options.writing_params_path)) return false;
+  const train::Position position = train::summarize(io::read_safetensors(checkpoint).metadata, checkpoint).position;
+  const bool at_end = position.epoch >= options.max_epochs || position.step == options.max_steps;
+  return at_end && settings_of_model(options.writing_params_path) == settings;
+}
+
+/// The settings that the checkpoint to resume must have: those of this run, but for the end where --extend moves it.
+/// Says what moving it changes. Throws UsageError without --extend.
+nlohmann::json settings_to_resume(const TrainingRunOptions& options, const TrainingPhase& phase,
+                                  const data::BatchSource& source, const train::TrainerOptions& trainer) {
+  const std::string& path = trainer.checkpoint_path;
+  const auto [position, saved] = train::summarize(io::read_safetensors(path).metadata, path);
+  const auto epochs = fewer_epochs(saved, options);
+  if (!epochs) return trainer.settings;
+  nlohmann::json settings = trainer.settings;
+  settings["--max_epochs"] = *epochs;
+  train::require_same_settings(path, saved, settings);
+  TrainingRunOptions as_before = options;
+  as_before.max_epochs = *epochs;
+  const optim::TokenSchedule before = schedule_of(as_before, phase, source);
+  const optim::TokenSchedule& now = trainer.schedule;
+  const bool is_same = before.final_tokens == now.final_tokens && before.warmup_tokens == now.warmup_tokens;
+  const std::string change =
+      is_same ? "the learning rate's course is the same"
+              : fmt::format("the learning rate is {:.2e} from here on, not {:.2e}, and has fallen after {} tokens, not {}",
+                            now.rate(position.tokens), before.rate(position.tokens), now.final_tokens, before.final_tokens);
+  if (!options.extend) {
+    fail<UsageError>("{}: the run was to have {}, not {}: pass --extend too if it is to go on to there; {}", path,
+                     plural(*epochs, "epoch"), options.max_epochs, change);
+  }
+  std::cerr << fmt::format("extended after step {} from {} to {}: {}\n", position.step, *epochs, plural(options.max_epochs, "epoch"), change);
+  return settings;
 }
 
 }  // namespace
@@ -294,6 +345,9 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
   trainer.metrics_path = options.metrics;
   trainer.progress = train::progress_mode_from_string(options.common.progress);
   trainer.settings = settings_of(options, phase, trainer.schedule, model.config(), source);
+  trainer.notes = models::describe_model(model, vocabulary);
+  trainer.notes["function"] = phase.function;
+  trainer.notes["seed"] = std::to_string(options.common.seed);
   // Where a run ends does not change what comes before: it may be resumed to another end, but its model is of this one.
   nlohmann::json settings = trainer.settings;
   if (options.max_steps > 0) settings["--max_steps"] = options.max_steps;
@@ -306,14 +360,16 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
     fail<UsageError>("{} is there from an interrupted run: pass --resume to go on, or --force to start anew",
                      checkpoint);
   }
-  if (options.resume && !interrupted_before) {
-    if (is_complete(options.writing_params_path, settings)) {
-      std::cerr << options.writing_params_path
-                << " is complete, with these settings, and no checkpoint is left: nothing to resume\n";
+  if (options.resume) {
+    if (interrupted_before ? is_complete(options, settings, checkpoint) : is_complete(options, settings)) {
+      std::cerr << options.writing_params_path << " is complete, with these settings"
+                << (interrupted_before ? "" : ", and no checkpoint is left") << ": nothing to resume\n";
       return write_json(options.common.json, {{"function", phase.function}, {"complete_before", true}});
     }
-    std::cerr << "nothing to resume, " << checkpoint << " is not there: starting at the first step\n";
+    if (!interrupted_before)
+      std::cerr << "nothing to resume, " << checkpoint << " is not there: starting at the first step\n";
   }
+  if (options.resume && interrupted_before) trainer.resumed_settings = settings_to_resume(options, phase, source, trainer);
   if (!options.recipe.empty() && trainer.progress != train::ProgressMode::off)
     train::announce("recipe: " + options.recipe + phase.note, trainer.progress);
   std::cout << "number of parameters: " << model.parameter_count() << std::endl;
@@ -351,11 +407,14 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
                       {"seed", std::to_string(options.common.seed)},
                       {"steps", std::to_string(result.steps)},
                       {"settings", train::settings_text(settings)}});
-  std::error_code ignored;  // the model is written, which is what counts
-  std::filesystem::remove(checkpoint, ignored);
   train::announce(fmt::format("wrote {} after {}, last loss {:.5f}, {:.0f} s", options.writing_params_path,
                               plural(result.steps, "step"), result.last_loss, result.seconds),
                   trainer.progress);
+  const bool ended_early = result.steps / source.batches_per_epoch() < options.max_epochs;
+  std::error_code ignored;  // the model is written, which is what counts
+  if (!ended_early && !options.keep_checkpoint) std::filesystem::remove(checkpoint, ignored);
+  else if (io::is_there(checkpoint))
+    std::cerr << fmt::format("kept {}: --resume goes on from there{}\n", checkpoint, ended_early ? "" : " with --extend");
   write_json(options.common.json, summary);
   if (const int signal = train::SignalScope::received(); signal != 0) throw ExitWith{128 + signal};
 }

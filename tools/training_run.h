@@ -10,31 +10,33 @@
 #include "framework/optim/adamw.h"
 #include "framework/train/trainer.h"
 #include "models/model_file.h"
+#include "tools/course_flags.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
 
-struct TrainingRunOptions {
+struct TrainingRunOptions : CourseFlags {
   CommonOptions common;
-  std::string variant, corpus, writing_params_path, reading_params_path, metrics, checkpoint, decay = "assignment";
-  std::string tb_expt_name = "run", finetune_corpus_path, eval_corpus_path;
+  std::string metrics, checkpoint, decay = "assignment";
   std::string corpus_argument = "CORPUS";  ///< what the command calls `corpus`
   std::int64_t max_steps = 0;
   std::string eval_every;  ///< see parse_steps; empty: never
   std::string warmup_tokens = "0", final_tokens = "all";  ///< see parse_token_amount
   std::string recipe, edition;  ///< have been put into the other options before these are parsed
-  std::int64_t max_epochs = 0, batch_size = 0, checkpoint_every = 0, bottleneck_dim = 0, micro_batches = 1;
+  std::int64_t max_epochs = 0, batch_size = 0, checkpoint_every = 0, micro_batches = 1;
   std::int64_t block_size = 128, layers = 4, heads = 8, width = 256;
-  double pretrain_lr = 6e-3, finetune_lr = 6e-4, dropout = 0.1, checkpoint_seconds = 600;
+  double dropout = 0.1, checkpoint_seconds = 600;
   // Of pretrain alone:
   double names = 0, names_after_share = 0.5;
   std::string names_after;
   bool full_length = false;
-  bool resume = false, other_arithmetic = false, force = false, shuffle = false, hold_rate = false, recompute = false, padded = false,
-       eager = false;
+  bool resume = false, other_arithmetic = false, force = false, extend = false, keep_checkpoint = false, shuffle = false,
+       hold_rate = false, recompute = false, padded = false, eager = false;
 };
 
-void add_training_options(CLI::App& command, TrainingRunOptions& options);
+/// `course_help`: the flags of the assignment that the command uses, with their help.
+void add_training_options(CLI::App& command, TrainingRunOptions& options,
+                          const std::map<std::string, std::string>& course_help);
 
 /// Shows the usual recipe's values as defaults in the help, once all options are there.
 void show_usual_recipe(CLI::App& command);

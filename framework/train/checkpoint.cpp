@@ -45,7 +45,8 @@ State read_state(const std::string& text, const std::string& path) {
     return value.get<double>();
   };
   State state = {{.epoch = count("epoch"), .batch = count("batch"), .step = count("step"), .tokens = count("tokens"),
-                  .seconds = number("seconds"), .last_loss = number("last_loss")},
+                  .seconds = number("seconds"), .last_loss = number("last_loss"),
+                  .total_steps = json.contains("total_steps") ? count("total_steps") : 0},
                  count("optimizer_step"),
                  Generator(natural("seed"), natural("next_stream"))};
   require(state.optimizer_step == state.position.step,
@@ -96,27 +97,61 @@ std::string settings_text(const nlohmann::json& settings) {
 }
 
 void save_checkpoint(const std::string& path, const nn::Module& model, const optim::AdamW& optimizer, const Generator& generator,
-                     const Position& position, const nlohmann::json& settings) {
+                     const Position& position, const nlohmann::json& settings,
+                     const std::map<std::string, std::string>& notes) {
   io::SafetensorsFile file;
   const nlohmann::json state = {{"epoch", position.epoch}, {"batch", position.batch}, {"step", position.step},
                                 {"tokens", position.tokens}, {"seconds", position.seconds},
-                                {"last_loss", position.last_loss}, {"optimizer_step", optimizer.step_count()},
+                                {"last_loss", position.last_loss}, {"total_steps", position.total_steps},
+                                {"optimizer_step", optimizer.step_count()},
                                 {"seed", generator.seed()}, {"next_stream", generator.next_stream()},
                                 {"losses", position.losses.state()}, {"best", position.best.state()},
                                 {"unevaluated", position.unevaluated.dump()}};
-  file.metadata = {{"format", format}, {"state", state.dump()}, {"settings", settings_text(settings)}, {"arithmetic", arithmetic_of(model.device())}};
+  file.metadata = {{"format", format},
+                   {"state", state.dump()},
+                   {"settings", settings_text(settings)},
+                   {"arithmetic", arithmetic_of(model.device())}};
+  file.metadata.insert(notes.begin(), notes.end());
   for (const auto& [name, tensor] : model.named_parameters()) file.tensors.emplace_back(parameter_prefix + name, tensor);
   for (const auto& [name, tensor] : optimizer.state()) file.tensors.emplace_back(name, tensor);
   io::write_safetensors(path, file);
 }
 
+bool is_checkpoint(const std::map<std::string, std::string>& metadata) {
+  const auto found = metadata.find("format");
+  return found != metadata.end() && (found->second == format || found->second == earlier_format);
+}
+
 bool is_checkpoint(const std::string& path) {
   try {
-    const std::string found = io::read_safetensors(path).require("format", path);
-    return found == format || found == earlier_format;
+    return is_checkpoint(io::read_safetensors(path).metadata);
   } catch (const DataError&) {
     return false;
   }
+}
+
+Summary summarize(const std::map<std::string, std::string>& metadata, const std::string& path) {
+  if (!is_checkpoint(metadata)) fail<DataError>("{}: not a checkpoint of this program", path);
+  const auto text = [&](const char* key) -> const std::string& {
+    const auto found = metadata.find(key);
+    if (found == metadata.end()) fail<DataError>("{}: the checkpoint has no {}: it is damaged", path, key);
+    return found->second;
+  };
+  return {read_state(text("state"), path).position, io::parse_json(text("settings"), path + ": its settings")};
+}
+
+std::string describe(const std::map<std::string, std::string>& metadata, const std::string& path) {
+  const Position position = summarize(metadata, path).position;
+  const std::string of_all = position.total_steps > 0 ? fmt::format(" of {}", position.total_steps) : "";
+  return fmt::format("{}: a checkpoint after step {}{}", path, position.step, of_all);
+}
+
+nn::NamedTensors parameters_of(const io::SafetensorsFile& file) {
+  nn::NamedTensors parameters;
+  for (const auto& [name, tensor] : file.tensors) {
+    if (name.starts_with(parameter_prefix)) parameters.emplace_back(name.substr(parameter_prefix.size()), tensor);
+  }
+  return parameters;
 }
 
 void require_same_settings(const std::string& path, const nlohmann::json& saved, const nlohmann::json& settings) {
@@ -150,10 +185,9 @@ LoadedCheckpoint load_checkpoint(const std::string& path, const nn::Module& mode
   io::require_finite(path, file);
   nn::NamedTensors parameters, moments;
   for (const auto& [name, tensor] : file.tensors) {
-    if (name.starts_with(parameter_prefix)) parameters.emplace_back(name.substr(parameter_prefix.size()), tensor);
-    else moments.emplace_back(name, tensor);
+    if (!name.starts_with(parameter_prefix)) moments.emplace_back(name, tensor);
   }
-  nn::load_parameters(model, parameters, path);
+  nn::load_parameters(model, parameters_of(file), path);
   optimizer.load_state(moments, state.optimizer_step, path);
   generator = state.generator;
   return {state.position, notice};

@@ -172,7 +172,9 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   Progress progress(options.progress);
   const bool resumed = options.resume && io::is_there(options.checkpoint_path);
   if (resumed) {
-    const auto [saved, notice] = load_checkpoint(options.checkpoint_path, model, optimizer, generator, options.settings, options.other_arithmetic);
+    const nlohmann::json& required = options.resumed_settings.is_null() ? options.settings : options.resumed_settings;
+    const auto [saved, notice] =
+        load_checkpoint(options.checkpoint_path, model, optimizer, generator, required, options.other_arithmetic);
     position = saved;
     require_position_in(source, position, options.checkpoint_path);
     if (!notice.empty()) progress.message("note: " + notice);
@@ -181,6 +183,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
                        position.step == 1 ? "1 step is" : plural(position.step, "step") + " are", total_steps);
     progress.message(fmt::format("resumed from {}: {} of {} done", options.checkpoint_path, in_prose(position.step), plural(total_steps, "step")));
   }
+  position.total_steps = total_steps;
   MetricsFile metrics(options.metrics_path, position.step - !position.unevaluated.is_null());
   const std::string runs_on =
       model.device() == Device{} ? plural(cpu::thread_count(), "thread") : describe(model.device());
@@ -211,7 +214,7 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
   const auto save = [&] {
     if (options.checkpoint_path.empty()) return;
     position.seconds = seconds_before + seconds_since(start);
-    save_checkpoint(options.checkpoint_path, model, optimizer, generator, position, options.settings);
+    save_checkpoint(options.checkpoint_path, model, optimizer, generator, position, options.settings, options.notes);
     last_checkpoint = Clock::now();
   };
   // Where a checkpoint cannot be written the one before still stands, and there may be room for the next.

@@ -1,6 +1,7 @@
 // The training loop. It knows no task: batches and the loss come from outside.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -30,6 +31,8 @@ struct TrainerOptions {
   std::string evaluated = {};           ///< what is looked at, for messages
   ProgressMode progress = ProgressMode::automatic;
   nlohmann::json settings;              ///< what must be the same for a checkpoint to be resumed
+  nlohmann::json resumed_settings;      ///< what the checkpoint must have in their place, where the run goes on otherwise
+  std::map<std::string, std::string> notes = {};  ///< further metadata of the checkpoints
 };
 
 struct TrainingResult {

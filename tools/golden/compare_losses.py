@@ -43,7 +43,7 @@ def run_gradus(folder):
     model, metrics = os.path.join(folder, "model"), os.path.join(folder, "metrics")
     sizes = ("layers", "heads", "width", "block_size", "batch_size", "warmup_tokens", "final_tokens", "seed", "threads")
     command = [options.gradus, "pretrain-text", options.text, "--writing_params_path", model, "--metrics", metrics]
-    command += ["--dropout", "0", "--progress", "off"]
+    command += ["--dropout", "0", "--progress", "off", "--force"]
     command += [f"--{name}={getattr(options, name)}" for name in sizes]
 
     def run(steps, rate):
