@@ -216,8 +216,8 @@ TEST_CASE("a text that is no list of questions is refused at its first line") {
        "corpus.txt: line 1: this is the corpus itself; --eval_corpus_path takes questions, one a line, with or without "
        "a tab and the place"},
       {with_corpus + "./corpus.txt", 3, "./corpus.txt: line 1: this is the corpus itself"},
-      {with_corpus + "copy.txt", 3, "copy.txt: line 1: this is a line of the corpus"},
-      {without + "copy.txt", 3, "copy.txt: line 1: neither a tab nor a question mark is there"},
+      {with_corpus + "copy.txt", 3, "copy.txt: line 1: neither a tab nor a question mark"},
+      {without + "copy.txt", 3, "copy.txt: line 1: neither a tab nor a question mark"},
       {without + "long.txt", 3, "characters with the mark behind them, and the model takes 96"},
   });
 }

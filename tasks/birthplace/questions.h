@@ -25,7 +25,8 @@ enum class Places { needed, optional };
 /// strip() has them, and blank lines at the end are left out, and a notice says so. Everything else that would make a
 /// question or a place another than the one meant is a DataError that names the line: another number of tabs, or spaces
 /// in its stead; a blank line between others; an empty question; a line without a place among lines with one; quotation
-/// marks around a field; characters that nobody sees. Throws as data::load_text does, and for a file without questions.
+/// marks around a field; characters that nobody sees. So is a first line with neither a tab nor a question mark: another
+/// text, a corpus say. Throws as data::load_text does, and for a file without questions.
 QuestionFile load_questions(const std::string& path, Places places);
 
 }  // namespace gradus::tasks
