@@ -158,7 +158,6 @@ void check_training_options(const TrainingRunOptions& options) {
                     {"--metrics", options.metrics},
                     {"--json", options.common.json}});
   require_no_model({{"--metrics", options.metrics}, {"--json", options.common.json}});
-  if (!options.resume && !options.force) require_free({"--writing_params_path", options.writing_params_path});
   if (options.reading_params_path.empty()) model_config(options, 256).validate();
 }
 
@@ -331,6 +330,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
                   const data::Vocabulary& vocabulary, const data::BatchSource& source) {
   const RunOutputs outputs{options.writing_params_path, checkpoint_path(options), options.metrics};
   const HeldOutputs held(outputs);
+  if (!options.resume && !options.force) require_free({"--writing_params_path", options.writing_params_path});
   train::TrainerOptions trainer;
   trainer.max_epochs = options.max_epochs;
   trainer.max_steps = options.max_steps;
