@@ -472,7 +472,7 @@ TEST_CASE("files that are no checkpoint of this model are refused with their pat
   CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = INT64_MAX; }), "are not 9223372036854775807 epochs"));
   CHECK(has(refusal_of([](File&, Json& state) { state["batch"] = state["batch"].get<int>() ^ 1; }), "are not"));
   CHECK(has(refusal_of([](File&, Json& state) { state["tokens"] = state["tokens"].get<int>() + 1; }), "tokens are counted, so many steps count"));
-  CHECK(has(refusal_of([](File&, Json& state) { state["step"] = state["optimizer_step"] = 3; }), "3 steps are not"));
+  CHECK(has(refusal_of([](File&, Json& state) { state["step"] = state["optimizer_step"] = 3; }), "its losses are not those of 3 steps"));
   CHECK(has(refusal_of([](File&, Json& state) { state["batch"] = batches; }), "its position is outside the training data"));
   CHECK(has(refusal_of([&](File& file, Json&) { rename(file, "parameter.head.bias", "parameter.head.offset"); }),
             "missing: head.bias; not in the model: head.offset"));
