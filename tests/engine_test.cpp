@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "framework/autograd/autograd.h"
+#include "framework/nn/layers.h"
 #include "framework/ops/op_spec.h"
 #include "framework/ops/ops.h"
 #include "tests/messages.h"
@@ -201,6 +202,96 @@ TEST_CASE("calls that cannot work say why") {
   CHECK(has(message_of<ContractError>([&] { apply(softmax_op(), {x, x}); }), "takes 1 inputs, 2 were given"));
   CHECK(has(message_of<ContractError>([&] { add(x, {}); }), "input 'b' is undefined"));
   CHECK(has(message_of<ContractError>([&] { (x * 2.0).set_requires_grad(); }), "on a leaf only"));
+}
+
+TEST_CASE("undefined tensors are refused by what they were given to, which names op, operand and place") {
+  const Tensor x = leaf({2, 2}, {1, 2, 3, 4}), none;
+  const auto refuses = [](const std::string& beginning, auto&& call) {
+    const std::string message = message_of<ContractError>(call);
+    CAPTURE(message);
+    CHECK(message.starts_with(beginning));
+    CHECK(has(message, " at tests/engine_test.cpp:"));
+  };
+  refuses("backward: output 0 is undefined", [&] { backward(none); });
+  refuses("backward: output 1 is undefined", [&] { backward(Tensors{sum(x), none}, {}); });
+  refuses("grad: input 0 (undefined) does not require grad", [&] { grad({sum(x)}, {none}); });
+  refuses("backward: output 0 is undefined", [&] { grad({none}, {x}); });
+  refuses("register_hook() of an undefined tensor", [&] { register_hook(none, [](const Tensor& g) { return g; }); });
+  refuses("[add] input 'a' is undefined", [&] { none + x; });
+  refuses("[mul] input 'b' is undefined", [&] { x * none; });
+  refuses("[sub] input 'a' is undefined", [&] { none - 1.0; });
+  refuses("[div] input 'a' is undefined", [&] { 1.0 / none; });
+  refuses("[neg] input 'x' is undefined", [&] { -none; });
+  refuses("[cast] input 'x' is undefined", [&] { cast(none, DType::f32); });
+  refuses("[sum] input 'x' is undefined", [&] { sum(none); });
+  refuses("[mean] input 'x' is undefined", [&] { mean(none, {0}); });
+  refuses("[matmul] input 'b' is undefined", [&] { matmul(x, none); });
+  refuses("[linear] input 'weight' is undefined", [&] { linear(x, none); });
+  refuses("[reshape] input 'x' is undefined", [&] { reshape(none, {4}); });
+  refuses("[permute] input 'x' is undefined", [&] { permute(none, {1, 0}); });
+  refuses("[slice] input 'x' is undefined", [&] { slice(none, 0, 0, 1); });
+  refuses("[concat] input 'tensors[1]' is undefined", [&] { concat({x, none}, 0); });
+  refuses("[softmax] input 'x' is undefined", [&] { softmax(none); });
+  refuses("[max] input 'x' is undefined", [&] { max(none); });
+  refuses("[cross_entropy] input 'targets' is undefined", [&] { cross_entropy(x, none); });
+  refuses("[embedding] input 'ids' is undefined", [&] { embedding(x, none); });
+  refuses("[where] input 'condition' is undefined", [&] { where(none, x, x); });
+  refuses("[layer_norm] input 'bias' is undefined", [&] { layer_norm(x, x, none); });
+  // Where a gradient has not arrived, the sentence comes from what is asked of it.
+  refuses("numel() of an undefined tensor", [&] { x.gradient().numel(); });
+}
+
+namespace {
+
+struct Attention : nn::Module {
+  explicit Attention(nn::Initializer& initializer) : key(4, 4, true, initializer) { register_module("key", key); }
+  Tensor forward(const Tensor& x) const { return run(key, x); }
+  nn::Linear key;
+};
+struct Block : nn::Module {
+  explicit Block(nn::Initializer& initializer) : norm(4, DType::f64), attention(initializer), drop(0.5, initializer.generator) {
+    register_module("norm", norm);
+    register_module("attn", attention);
+    register_module("drop", drop);
+  }
+  Tensor forward(const Tensor& x) const { return run(drop, x, run(attention, x)) + x.gradient(); }
+  nn::LayerNorm norm;
+  Attention attention;
+  nn::Dropout drop;
+};
+struct Model : nn::Module {
+  explicit Model(nn::Initializer& initializer) : block(initializer) { register_module("blocks.0", block); }
+  Tensor forward(const Tensor& x) const { return run(block, x); }
+  Block block;
+};
+
+}  // namespace
+
+TEST_CASE("an error in a layer names the line that called it, and the module's path") {
+  nn::Initializer initializer{.generator = Generator(1), .dtype = DType::f64};
+  const Model model(initializer);
+  const auto line_of = [](const std::string& message) {
+    const std::string mark = " at tests/engine_test.cpp:";
+    const std::size_t at = message.find(mark);
+    return at == std::string::npos ? std::string() : message.substr(at + mark.size());
+  };
+  const std::string shape = message_of<ContractError>([&] { model.forward(ones({2, 3}, DType::f64)); });
+  CAPTURE(shape);
+  CHECK(has(shape, "[linear] "));
+  CHECK(has(line_of(shape), " in blocks.0.attn.key"));
+  // Alone, a layer has no path; the line is that of the call.
+  const int here = __LINE__ + 1;
+  const std::string alone = message_of<ContractError>([&] { model.block.norm.forward(ones({2, 3}, DType::f64)); });
+  CAPTURE(alone);
+  CHECK(line_of(alone) == std::to_string(here));
+  // Of a layer with more operands, and of an op in a module's own forward.
+  const std::string dtype = message_of<ContractError>([&] { model.forward(ones({2, 4}, DType::f32)); });
+  CAPTURE(dtype);
+  CHECK(has(line_of(dtype), " in blocks.0.attn.key"));
+  const std::string own = message_of<ContractError>([&] { model.forward(ones({2, 4}, DType::f64)); });
+  CAPTURE(own);
+  CHECK(own.starts_with("[add] input 'b' is undefined at tests/engine_test.cpp:"));
+  CHECK(line_of(own).ends_with(" in blocks.0"));
 }
 
 TEST_CASE("only what needs a gradient is recorded") {

@@ -99,6 +99,84 @@ TEST_CASE("reading as another type, item() and requires_grad are checked") {
   CHECK(dtype_from_string("bf16") == DType::bf16);
 }
 
+TEST_CASE("whatever is asked of an undefined tensor is refused in a sentence, with the place") {
+  const Tensor none;
+  const auto refuses = [&](const char* asked, auto&& question) {
+    const std::string message = message_of<ContractError>(question);
+    CAPTURE(message);
+    CHECK(message.starts_with(std::string(asked) + " of an undefined tensor at tests/tensor_test.cpp:"));
+  };
+  refuses("shape()", [&] { none.shape(); });
+  refuses("strides()", [&] { none.strides(); });
+  refuses("offset()", [&] { none.offset(); });
+  refuses("dtype()", [&] { none.dtype(); });
+  refuses("device()", [&] { none.device(); });
+  refuses("rank()", [&] { none.rank(); });
+  refuses("size()", [&] { none.size(0); });
+  refuses("numel()", [&] { none.numel(); });
+  refuses("shape()", [&] { none.spec(); });
+  refuses("is_contiguous()", [&] { none.is_contiguous(); });
+  refuses("data()", [&] { none.data<float>(); });
+  refuses("mutable_data()", [&] { none.mutable_data<float>(); });
+  refuses("fresh_data()", [&] { none.fresh_data<double>(); });
+  refuses("device_data()", [&] { none.device_data<float>(); });
+  refuses("bytes()", [&] { none.bytes(); });
+  refuses("item()", [&] { none.item(); });
+  refuses("to_vector()", [&] { none.to_vector<double>(); });
+  refuses("window()", [&] { none.window({1}, {1}, 0); });
+  refuses("alias()", [&] { none.alias(); });
+  refuses("is_uniquely_owned()", [&] { none.is_uniquely_owned(); });
+  refuses("version()", [&] { none.version(); });
+  refuses("storage()", [&] { none.storage(); });
+  refuses("requires_grad()", [&] { none.requires_grad(); });
+  refuses("is_leaf()", [&] { none.is_leaf(); });
+  refuses("set_requires_grad()", [&] { none.set_requires_grad(); });
+  refuses("gradient()", [&] { none.gradient(); });
+  refuses("set_gradient()", [&] { none.set_gradient(none); });
+  refuses("detach()", [&] { none.detach(); });
+  refuses("move_to()", [&] { none.move_to({}); });
+  refuses("meta()", [&] { none.meta(); });
+  refuses("shared_meta()", [&] { none.shared_meta(); });
+  refuses("ensure_meta()", [&] { none.ensure_meta(); });
+  refuses("zeros_like()", [&] { zeros_like(none); });
+  refuses("ones_like()", [&] { ones_like(none); });
+  refuses("shape()", [] { ones({2}).set_requires_grad().gradient().shape(); });  // before any backward
+
+  CHECK_FALSE(none.defined());
+  CHECK(none.is_same(Tensor()));
+  CHECK_FALSE(none.shares_storage_with(ones({1})));
+  CHECK_FALSE(ones({1}).shares_storage_with(none));
+  CHECK(none.describe() == "undefined");
+  CHECK(to_string(none) == "undefined");
+  CHECK_FALSE(on_device(none, {}).defined());
+  Tensor moved = ones({2});
+  const Tensor taken = std::move(moved);
+  refuses("numel()", [&] { moved.numel(); });  // NOLINT: what is left is undefined
+  CHECK(taken.numel() == 2);
+}
+
+TEST_CASE("values in braces: whole numbers are i64, with a fraction among them f32") {
+  const Tensor table = from_values({4, 2}, {0, 0, 0, 1, 1, 0, 1, 1});
+  CHECK(table.spec() == TensorSpec{{4, 2}, DType::i64});
+  CHECK(table.to_vector<double>() == std::vector<double>{0, 0, 0, 1, 1, 0, 1, 1});
+  CHECK(from_values({2}, {1.0, 2.0}).dtype() == DType::f32);
+  CHECK(from_values({3}, {0, 1.5f, -2}).to_vector<double>() == std::vector<double>{0, 1.5, -2});
+  CHECK(from_values({2}, {1, 2}, DType::f64).spec() == TensorSpec{{2}, DType::f64});
+  CHECK(from_values({2}, {0.5, 2}, DType::bf16).to_vector<double>()[0] == 0.5);
+  CHECK(from_values({1}, {9007199254740993}).to_vector<std::int64_t>()[0] == 9007199254740993);  // 2^53 + 1
+  const unsigned char byte = 200;
+  const std::int64_t count = 2;
+  CHECK(from_values({count}, {std::int64_t{3}, std::int64_t{byte}}).to_vector<double>()[1] == 200);
+  CHECK(from_values({0}, {}).numel() == 0);
+  CHECK(from_values({}, {7}).item() == 7);
+  CHECK(from_values({2}, {true, false}, DType::boolean).dtype() == DType::boolean);
+  for (const std::string& message : {message_of<ContractError>([] { from_values({4, 2}, {0, 1, 2}); }),
+                                     message_of<ContractError>([] { from_values({4, 2}, {0.5, 1, 2}, DType::f64); })}) {
+    CAPTURE(message);
+    CHECK(has(message, "from_values: shape (4,2) holds 8 elements, 3 values were given at tests/tensor_test.cpp:"));
+  }
+}
+
 TEST_CASE("conversions between dtypes") {
   const Tensor a = from_values({4}, std::vector<double>{-1.7, 0, 2.5, 300});
   for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::i64, DType::i32, DType::boolean}) {

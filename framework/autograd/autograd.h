@@ -13,15 +13,18 @@ struct BackwardOptions {
 
 /// Adds the gradient of <output, cotangent> to the gradient of every leaf that `output` depends on.
 /// `cotangent` has the output's shape and dtype; it may be left out for a single-element output (then it is 1).
-void backward(const Tensor& output, const Tensor& cotangent = {}, BackwardOptions options = {});
-void backward(const Tensors& outputs, const Tensors& cotangents, BackwardOptions options = {});
+void backward(const Tensor& output, const Tensor& cotangent = {}, BackwardOptions options = {},
+              SourceLocation where = SourceLocation::current());
+void backward(const Tensors& outputs, const Tensors& cotangents, BackwardOptions options = {},
+              SourceLocation where = SourceLocation::current());
 
 /// The gradient of <outputs, cotangents> with respect to each of `inputs` (leaves or not); leaves' own gradients stay
 /// as they are. An input that the outputs do not depend on gives an undefined tensor.
-Tensors grad(const Tensors& outputs, const Tensors& inputs, const Tensors& cotangents = {}, BackwardOptions options = {});
+Tensors grad(const Tensors& outputs, const Tensors& inputs, const Tensors& cotangents = {},
+             BackwardOptions options = {}, SourceLocation where = SourceLocation::current());
 
 /// Has `hook` see (and possibly replace) the gradient of `tensor` in every backward pass. Needs requires_grad().
-void register_hook(const Tensor& tensor, GradientHook hook);
+void register_hook(const Tensor& tensor, GradientHook hook, SourceLocation where = SourceLocation::current());
 
 /// The two differentiable ops that the engine itself needs when it builds a graph of the backward.
 struct EngineOps {

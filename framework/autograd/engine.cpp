@@ -42,7 +42,7 @@ Tensor fit_to_input(const Node& node, std::size_t i, const Tensor& gradient, boo
   const TensorSpec& input = node.inputs[i];
   const auto refuse = [&](const std::string& given, const std::string& expected) {
     fail("[{}] backward gave input '{}' a gradient {}, the input {} (forward at {})", node.name, node.input_name(i),
-         given, expected, to_string(node.where));
+         given, expected, node.place());
   };
   if (gradient.dtype() != input.dtype) {
     refuse(fmt::format("of dtype {}", to_string(gradient.dtype())), fmt::format("has {}", to_string(input.dtype)));
@@ -66,8 +66,8 @@ void check_finite(const Node& node, const Tensors& cotangents, const Tensors& gr
     for (const Tensor& cotangent : cotangents) {
       if (cotangent.defined()) upstream += (upstream.empty() ? "" : ", ") + describe_range(cotangent);
     }
-    fail<NumericError>("the gradient of input '{}' of {} is not finite: {}; upstream gradient: {}", node.input_name(i),
-                       node.describe(), describe_range(gradients[i]), upstream);
+    fail<NumericError>("the gradient of input '{}' of [{}] at {} is not finite: {}; upstream gradient: {}",
+                       node.input_name(i), node.name, node.place(), describe_range(gradients[i]), upstream);
   }
 }
 
@@ -99,13 +99,31 @@ Tensor after_hook(const GradientHook& hook, const Tensor& gradient) {
   return replacement;
 }
 
+/// The cotangent with which output `i` is entered: the given one, or 1.
+Tensor checked_cotangent(std::size_t i, const Tensor& output, const Tensor& given, SourceLocation where) {
+  if (!output.defined()) fail("backward: output {} is undefined at {}", i, to_string(where));
+  if (!output.requires_grad())
+    fail("backward: output {} ({}) does not require grad at {}", i, output.describe(), to_string(where));
+  if (!given.defined()) {
+    if (output.numel() == 1) return ones_like(output);
+    fail("backward: output {} has {} elements: pass a cotangent of its shape at {}", output.describe(), output.numel(),
+         to_string(where));
+  }
+  if (!fits(given, output)) {
+    fail("backward: the cotangent of an output {} cannot be {} at {}", output.describe(), given.describe(),
+         to_string(where));
+  }
+  return given;
+}
+
 /// One pass. With `inputs`, their gradients are returned and no leaf is touched.
-Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* inputs, BackwardOptions options) {
+Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* inputs, BackwardOptions options,
+            SourceLocation where) {
   const bool create_graph = options.create_graph;
   const bool retain = options.retain_graph || create_graph;
   if (!cotangents.empty() && cotangents.size() != outputs.size()) {
-    fail("backward: {} but {}", plural(outputs.size(), "output"),
-         plural(cotangents.size(), "cotangent"));
+    fail("backward: {} but {} at {}", plural(outputs.size(), "output"), plural(cotangents.size(), "cotangent"),
+         to_string(where));
   }
   GradModeScope recording(create_graph);
 
@@ -118,17 +136,8 @@ Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* in
 
   std::vector<Edge> roots;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const Tensor& output = outputs[i];
-    if (!output.requires_grad()) fail("backward: output {} ({}) does not require grad", i, output.describe());
-    Tensor cotangent = cotangents.empty() ? Tensor() : cotangents[i];
-    if (!cotangent.defined()) {
-      if (output.numel() != 1) fail("backward: output {} has {} elements: pass a cotangent of its shape", output.describe(), output.numel());
-      cotangent = ones_like(output);
-    }
-    if (!fits(cotangent, output)) {
-      fail("backward: the cotangent of an output {} cannot be {}", output.describe(), cotangent.describe());
-    }
-    roots.push_back(gradient_edge(output));
+    const Tensor cotangent = checked_cotangent(i, outputs[i], cotangents.empty() ? Tensor() : cotangents[i], where);
+    roots.push_back(gradient_edge(outputs[i]));
     collect(roots.back(), cotangent);
   }
   const std::vector<Node*> order = reachable_youngest_first(roots);
@@ -140,7 +149,8 @@ Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* in
   if (inputs) {
     for (std::size_t i = 0; i < inputs->size(); ++i) {
       Edge edge = gradient_edge((*inputs)[i]);
-      if (!edge.node) fail("grad: input {} ({}) does not require grad", i, (*inputs)[i].describe());
+      if (!edge.node)
+        fail("grad: input {} ({}) does not require grad at {}", i, (*inputs)[i].describe(), to_string(where));
       captures[edge.node.get()].emplace_back(edge.output, i);
       kept_alive.push_back(std::move(edge));
     }
@@ -185,7 +195,7 @@ Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* in
     Tensors gradients = node->backward(arrived, needs);
     if (gradients.size() != needs.size()) {
       fail("[{}] backward returned {} gradients for {} inputs (forward at {})", node->name, gradients.size(),
-           needs.size(), to_string(node->where));
+           needs.size(), node->place());
     }
     if (anomaly_enabled()) check_finite(*node, arrived, gradients);
     if (!retain) node->release_saved();
@@ -205,18 +215,21 @@ Tensors run(const Tensors& outputs, const Tensors& cotangents, const Tensors* in
 
 void install_engine_ops(EngineOps ops) { engine_ops = ops; }
 
-void backward(const Tensor& output, const Tensor& cotangent, BackwardOptions options) {
-  backward(Tensors{output}, Tensors{cotangent}, options);
+void backward(const Tensor& output, const Tensor& cotangent, BackwardOptions options, SourceLocation where) {
+  backward(Tensors{output}, Tensors{cotangent}, options, where);
 }
-void backward(const Tensors& outputs, const Tensors& cotangents, BackwardOptions options) {
-  run(outputs, cotangents, nullptr, options);
+void backward(const Tensors& outputs, const Tensors& cotangents, BackwardOptions options, SourceLocation where) {
+  run(outputs, cotangents, nullptr, options, where);
 }
-Tensors grad(const Tensors& outputs, const Tensors& inputs, const Tensors& cotangents, BackwardOptions options) {
-  return run(outputs, cotangents, &inputs, options);
+Tensors grad(const Tensors& outputs, const Tensors& inputs, const Tensors& cotangents, BackwardOptions options,
+             SourceLocation where) {
+  return run(outputs, cotangents, &inputs, options, where);
 }
 
-void register_hook(const Tensor& tensor, GradientHook hook) {
-  if (!tensor.requires_grad()) fail("register_hook: the tensor {} does not require grad", tensor.describe());
+void register_hook(const Tensor& tensor, GradientHook hook, SourceLocation where) {
+  tensor.require_defined("register_hook()", where);
+  if (!tensor.requires_grad())
+    fail("register_hook: the tensor {} does not require grad at {}", tensor.describe(), to_string(where));
   AutogradMeta& meta = *tensor.meta();
   if (!meta.producer) {
     meta.leaf_hooks.push_back(std::move(hook));

@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "framework/base/source_location.h"
+
 namespace gradus {
 
 /// True while ops record themselves for backward().
@@ -42,20 +44,25 @@ class AnomalyScope {
   bool before_;
 };
 
+using ModulePath = std::shared_ptr<const std::string>;
+
 /// Path of the module whose forward is running, `blocks.0.attn`; null outside of modules.
-const std::shared_ptr<const std::string>& current_module_path();
+const ModulePath& current_module_path();
+
+/// `my.cpp:88`, or `my.cpp:88 in blocks.0.attn`: the place of a call for messages.
+std::string describe_place(SourceLocation where, const ModulePath& module = current_module_path());
 
 /// Appends `name` to the module path for the lifetime of the scope, or puts another path in its place.
 class ModuleScope {
  public:
   explicit ModuleScope(const std::string& name);
-  explicit ModuleScope(std::shared_ptr<const std::string> path);
+  explicit ModuleScope(ModulePath path);
   ~ModuleScope();
   ModuleScope(const ModuleScope&) = delete;
   ModuleScope& operator=(const ModuleScope&) = delete;
 
  private:
-  std::shared_ptr<const std::string> before_;
+  ModulePath before_;
 };
 
 }  // namespace gradus

@@ -35,12 +35,6 @@ Node::~Node() {
   queue = nullptr;
 }
 
-std::string Node::describe() const {
-  std::string text = fmt::format("[{}] at {}", name, to_string(where));
-  if (module_path) text += " in " + *module_path;
-  return text;
-}
-
 SavedTensor SavedTensor::input(const Tensor& tensor) {
   SavedTensor saved;
   if (!tensor.defined()) return saved;
@@ -65,28 +59,28 @@ Tensor SavedTensor::fetch() const {
   return tensor;
 }
 
-Tensor SavedTensor::unpack(const std::string& op, SourceLocation where, const std::string& role) const {
+Tensor SavedTensor::unpack(const std::string& op, const std::string& place, const std::string& role) const {
   if (released_) {
     fail(
         "[{}] the tape of the op at {} was already used by a backward pass and let go; pass retain_graph to the first "
         "backward if a second one is wanted",
-        op, to_string(where));
+        op, place);
   }
   const Tensor tensor = fetch();
   if (tensor.defined() && tensor.device() != device_) {
     fail("[{}] {} was saved for backward on {} by the op at {}, but moved to {} since", op, role, to_string(device_),
-         to_string(where), to_string(tensor.device()));
+         place, to_string(tensor.device()));
   }
   if (tensor.defined() && tensor.version() != version_) {
     fail(
         "[{}] {} was saved for backward by the op at {}, but modified in place at {} (version {}, saved at version {})",
-        op, role, to_string(where), to_string(tensor.storage().last_write()), tensor.version(), version_);
+        op, role, place, to_string(tensor.storage().last_write()), tensor.version(), version_);
   }
   return tensor;
 }
 
 Tensor SavedTensor::unpack(Node& owner, const std::string& role) const {
-  const Tensor tensor = unpack(owner.name, owner.where, role);
+  const Tensor tensor = unpack(owner.name, owner.place(), role);
   if (output_ < 0 || !tensor.defined()) return tensor;
   const Tensor with_history = tensor.alias();
   set_producer(with_history, owner.shared_from_this(), output_);

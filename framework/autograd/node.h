@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/autograd/modes.h"
 #include "framework/tensor/tensor.h"
 
 namespace gradus {
@@ -32,12 +33,12 @@ class Node : public std::enable_shared_from_this<Node> {
   /// Name of input i for messages.
   virtual std::string input_name(std::size_t i) const = 0;
 
-  /// `[mul] at models/gpt/gpt.cpp:88 in blocks.0.attn`
-  std::string describe() const;
+  /// `models/gpt/gpt.cpp:88 in blocks.0.attn`: the place of the forward call.
+  std::string place() const { return describe_place(where, module_path); }
 
   const std::string name;
-  const SourceLocation where;                            ///< of the forward call
-  const std::shared_ptr<const std::string> module_path;  ///< of the forward call; may be null
+  const SourceLocation where;        ///< of the forward call
+  const ModulePath module_path;      ///< of the forward call; may be null
   const std::uint64_t sequence;      ///< creation order: producers come before consumers; 0 for leaves
   std::vector<Edge> edges;           ///< by input
   std::vector<TensorSpec> inputs;    ///< shape and dtype of each input
@@ -61,8 +62,8 @@ class SavedTensor {
 
   /// `owner` is the saving node; `role` is its name in messages.
   Tensor unpack(Node& owner, const std::string& role) const;
-  /// An input that is no node's: `op` saved it at `where`.
-  Tensor unpack(const std::string& op, SourceLocation where, const std::string& role) const;
+  /// An input that is no node's: `op` saved it at `place`.
+  Tensor unpack(const std::string& op, const std::string& place, const std::string& role) const;
   void release() { tensor_ = Tensor(), promised_ = nullptr, released_ = true; }
 
  private:

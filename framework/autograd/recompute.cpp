@@ -55,7 +55,7 @@ void Recomputation::run_again() {
   if (!body_) return;
   Tensors inputs;
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    inputs.push_back(inputs_[i].unpack("recompute", where_, fmt::format("input {}", i)));
+    inputs.push_back(inputs_[i].unpack("recompute", describe_place(where_, module_path_), fmt::format("input {}", i)));
   }
   {
     const GradModeScope recording(true);
@@ -75,11 +75,10 @@ void Recomputation::run_again() {
 }
 
 void Recomputation::fail_different(const std::string& how) const {
-  const std::string in_module = module_path_ ? " in " + *module_path_ : "";
   fail(
-      "[recompute] the body at {}{} computed something else the second time: {}; what it refers to must stay as it is "
+      "[recompute] the body at {} computed something else the second time: {}; what it refers to must stay as it is "
       "until backward",
-      to_string(where_), in_module, how);
+      describe_place(where_, module_path_), how);
 }
 
 std::shared_ptr<PromisedTensor> Recomputation::promise(const Tensor& tensor) {

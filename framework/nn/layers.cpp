@@ -11,28 +11,31 @@ Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias, Initializer& i
     : weight_(register_parameter("weight", initializer.normal({out, in}))) {
   if (with_bias) bias_ = register_parameter("bias", zeros({out}, initializer.dtype));
 }
-Tensor Linear::forward(const Tensor& x) const { return linear(x, weight_, bias_); }
+Tensor Linear::forward(const Tensor& x, SourceLocation where) const { return linear(x, weight_, bias_, where); }
 
 Embedding::Embedding(std::int64_t count, std::int64_t width, Initializer& initializer)
     : weight_(register_parameter("weight", initializer.normal({count, width}))) {}
-Tensor Embedding::forward(const Tensor& ids) const { return embedding(weight_, ids); }
+Tensor Embedding::forward(const Tensor& ids, SourceLocation where) const { return embedding(weight_, ids, where); }
 
 LayerNorm::LayerNorm(std::int64_t width, DType dtype, double epsilon)
     : weight_(register_parameter("weight", ones({width}, dtype))),
       bias_(register_parameter("bias", zeros({width}, dtype))),
       epsilon_(epsilon) {}
-Tensor LayerNorm::forward(const Tensor& x) const { return layer_norm(x, weight_, bias_, epsilon_); }
-NormalisedSum LayerNorm::forward(const Tensor& residual, const Tensor& update, const DropoutDraw& draw) const {
-  return dropout_add_layer_norm(residual, update, weight_, bias_, epsilon_, draw);
+Tensor LayerNorm::forward(const Tensor& x, SourceLocation where) const {
+  return layer_norm(x, weight_, bias_, epsilon_, where);
+}
+NormalisedSum LayerNorm::forward(const Tensor& residual, const Tensor& update, const DropoutDraw& draw,
+                                 SourceLocation where) const {
+  return dropout_add_layer_norm(residual, update, weight_, bias_, epsilon_, draw, where);
 }
 
 Dropout::Dropout(double probability, Generator& generator) : probability_(probability), generator_(&generator) {}
-Tensor Dropout::forward(const Tensor& x) const {
-  return is_training() && probability_ > 0 ? dropout(x, probability_, *generator_) : x;
+Tensor Dropout::forward(const Tensor& x, SourceLocation where) const {
+  return is_training() && probability_ > 0 ? dropout(x, probability_, *generator_, where) : x;
 }
-Tensor Dropout::forward(const Tensor& residual, const Tensor& update) const {
+Tensor Dropout::forward(const Tensor& residual, const Tensor& update, SourceLocation where) const {
   const DropoutDraw drawn = draw();
-  return drawn.probability > 0 ? dropout_add(residual, update, drawn) : residual + update;
+  return drawn.probability > 0 ? dropout_add(residual, update, drawn, where) : add(residual, update, where);
 }
 DropoutDraw Dropout::draw() const {
   if (!is_training() || probability_ == 0) return {};

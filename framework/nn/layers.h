@@ -1,4 +1,4 @@
-// The layers that models are built of.
+// The layers that models are built of. `where` is the place of the call, which errors name, with the module's path.
 #pragma once
 
 #include "framework/nn/module.h"
@@ -20,7 +20,7 @@ struct Initializer {
 class Linear : public Module {
  public:
   Linear(std::int64_t in, std::int64_t out, bool with_bias, Initializer& initializer);
-  Tensor forward(const Tensor& x) const;
+  Tensor forward(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
 
  private:
   Tensor weight_, bias_;
@@ -30,7 +30,7 @@ class Linear : public Module {
 class Embedding : public Module {
  public:
   Embedding(std::int64_t count, std::int64_t width, Initializer& initializer);
-  Tensor forward(const Tensor& ids) const;
+  Tensor forward(const Tensor& ids, SourceLocation where = SourceLocation::current()) const;
 
  private:
   Tensor weight_;
@@ -40,9 +40,10 @@ class Embedding : public Module {
 class LayerNorm : public Module {
  public:
   LayerNorm(std::int64_t width, DType dtype, double epsilon = 1e-5);
-  Tensor forward(const Tensor& x) const;
+  Tensor forward(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
   /// residual + dropout(update), and that normalised.
-  NormalisedSum forward(const Tensor& residual, const Tensor& update, const DropoutDraw& draw) const;
+  NormalisedSum forward(const Tensor& residual, const Tensor& update, const DropoutDraw& draw,
+                        SourceLocation where = SourceLocation::current()) const;
 
  private:
   Tensor weight_, bias_;
@@ -53,9 +54,10 @@ class LayerNorm : public Module {
 class Dropout : public Module {
  public:
   Dropout(double probability, Generator& generator);
-  Tensor forward(const Tensor& x) const;
+  Tensor forward(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
   /// residual + dropout(update)
-  Tensor forward(const Tensor& residual, const Tensor& update) const;
+  Tensor forward(const Tensor& residual, const Tensor& update,
+                 SourceLocation where = SourceLocation::current()) const;
   /// For an op that drops elements itself: of probability 0 at evaluation.
   DropoutDraw draw() const;
 

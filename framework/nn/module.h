@@ -45,18 +45,38 @@ class Module {
  protected:
   Tensor register_parameter(const std::string& name, const Tensor& value);
   void register_module(const std::string& name, Module& child);
-  /// Runs `child` under its name, so that errors and anomaly reports give the module path, then its hooks: they see the
-  /// member `out` of what is not a tensor.
+  /// child.forward(arguments...) under the child's name, so that errors and anomaly reports give the module path, then
+  /// its hooks: they see the member `out` of what is not a tensor. A forward whose last parameter, after at most three
+  /// others, is a SourceLocation is told where it was called.
+  template <class Child, class A>
+  auto run(Child& child, const A& a, SourceLocation where = SourceLocation::current()) const {
+    return run_named(child, where, a);
+  }
+  template <class Child, class A, class B>
+  auto run(Child& child, const A& a, const B& b, SourceLocation where = SourceLocation::current()) const {
+    return run_named(child, where, a, b);
+  }
+  template <class Child, class A, class B, class C>
+  auto run(Child& child, const A& a, const B& b, const C& c, SourceLocation where = SourceLocation::current()) const {
+    return run_named(child, where, a, b, c);
+  }
   template <class Child, class... Arguments>
   auto run(Child& child, const Arguments&... arguments) const {
+    return run_named(child, SourceLocation::current(), arguments...);
+  }
+
+ private:
+  template <class Child, class... Arguments>
+  static auto run_named(Child& child, SourceLocation where, const Arguments&... arguments) {
     const ModuleScope scope(child.name_);
-    const auto output = child.forward(arguments...);
+    const auto output = [&] {
+      if constexpr (requires { child.forward(arguments..., where); }) return child.forward(arguments..., where);
+      else return child.forward(arguments...);
+    }();
     if constexpr (std::is_same_v<decltype(output), const Tensor>) child.run_forward_hooks(output);
     else child.run_forward_hooks(output.out);
     return output;
   }
-
- private:
   void run_forward_hooks(const Tensor& output) const;
 
   std::string name_;

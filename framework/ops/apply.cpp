@@ -54,9 +54,8 @@ void check_outputs_finite(const OpCall& call, const Tensors& outputs) {
       if (!call.has_input(k)) continue;
       inputs += fmt::format("{}{} {}", inputs.empty() ? "" : "; ", call.input_name(k), describe_range(call.input(k)));
     }
-    const std::string in_module = current_module_path() ? " in " + *current_module_path() : "";
-    fail<NumericError>("[{}] output '{}' is not finite: {}; inputs: {} at {}{}", call.spec().name, call.output_name(i),
-                       describe_range(outputs[i]), inputs, to_string(call.where()), in_module);
+    fail<NumericError>("[{}] output '{}' is not finite: {}; inputs: {} at {}", call.spec().name, call.output_name(i),
+                       describe_range(outputs[i]), inputs, describe_place(call.where()));
   }
 }
 
@@ -104,7 +103,7 @@ void OpCall::fail_with(const std::string& what) const {
     if (has_input(i)) context += fmt::format("{}{} {}", context.empty() ? "" : ", ", input_name(i), inputs_[i].describe());
   }
   if (!attributes_.empty()) context += (context.empty() ? "" : ", ") + to_string(attributes_);
-  gradus::fail("[{}] {}: {} at {}", spec_->name, what, context, to_string(where_));
+  gradus::fail("[{}] {}: {} at {}", spec_->name, what, context, describe_place(where_));
 }
 
 void OpCall::require_compute_dtype(std::size_t i) const {
@@ -178,14 +177,14 @@ Tensors ForwardCall::take_outputs() {
 OpCall make_call(const OpSpec& spec, Tensors inputs, Attributes attributes, SourceLocation where) {
   for (const auto& [name, value] : attributes) {
     if (std::none_of(spec.attributes.begin(), spec.attributes.end(), [&](const AttributeSpec& a) { return a.name == name; })) {
-      fail("[{}] has no attribute '{}' at {}", spec.name, name, to_string(where));
+      fail("[{}] has no attribute '{}' at {}", spec.name, name, describe_place(where));
     }
   }
   for (const AttributeSpec& attribute : spec.attributes) {
     const AttributeValue* given = attributes.find(attribute.name);
     if (!given) attributes.set(attribute.name, attribute.default_value);
     else if (given->index() != attribute.default_value.index()) {
-      fail("[{}] attribute '{}' cannot be {} at {}", spec.name, attribute.name, to_string(*given), to_string(where));
+      fail("[{}] attribute '{}' cannot be {} at {}", spec.name, attribute.name, to_string(*given), describe_place(where));
     }
   }
   OpCall call(spec, std::move(inputs), std::move(attributes), where);
@@ -194,11 +193,11 @@ OpCall make_call(const OpSpec& spec, Tensors inputs, Attributes attributes, Sour
   const std::size_t count = call.inputs().size();
   if (variadic ? count + 1 < named : count != named) {
     fail("[{}] takes {}{} inputs, {} were given at {}", spec.name, variadic ? "at least " : "", variadic ? named - 1 : named,
-         count, to_string(where));
+         count, describe_place(where));
   }
   for (std::size_t i = 0; i < count; ++i) {
     if (!call.has_input(i) && !input_spec_of(spec, i).optional) {
-      fail("[{}] input '{}' is undefined at {}", spec.name, call.input_name(i), to_string(where));
+      fail("[{}] input '{}' is undefined at {}", spec.name, call.input_name(i), describe_place(where));
     }
   }
   for (const Tensor& input : call.inputs()) {
@@ -328,7 +327,7 @@ Tensors OpNode::differentiate_reference(const Tensors& cotangents, const std::ve
     fail(
         "[{}] has neither a backward_composite nor a reference made of ops: {} (forward at {})", name,
         spec_.cpu.backward ? "its gradient cannot be differentiated again, as create_graph asks" : "it has no gradient",
-        to_string(where));
+        place());
   }
   GradModeScope recording(true);
   Tensors arguments, wanted;
@@ -364,11 +363,11 @@ void BackwardCall::set_gradient(std::size_t i, Tensor gradient) {
     std::string names;
     for (std::size_t k = 0; k < needs_.size(); ++k) names += (k ? ", '" : "'") + node_.input_name(k) + "'";
     fail("[{}] backward gave a gradient for input {}, the call had {}: {} (forward at {})", node_.name, i,
-         needs_.size(), names, to_string(node_.where));
+         needs_.size(), names, node_.place());
   }
   if (gradient.defined() && !input_spec_of(node_.spec_, i).differentiable) {
     fail("[{}] backward gave input '{}' a gradient, but the record says that it has none (forward at {})", node_.name,
-         node_.input_name(i), to_string(node_.where));
+         node_.input_name(i), node_.place());
   }
   given_[i] = true;
   gradients_[i] = std::move(gradient);
@@ -378,7 +377,7 @@ Tensors BackwardCall::take_gradients() {
   for (std::size_t i = 0; i < needs_.size(); ++i) {
     if (needs_[i] && !given_[i]) {
       fail("[{}] backward gave no gradient for input '{}'; where it is zero, set an undefined tensor (forward at {})",
-           node_.name, node_.input_name(i), to_string(node_.where));
+           node_.name, node_.input_name(i), node_.place());
     }
   }
   for (std::size_t i = 0; i < gradients_.size(); ++i) {

@@ -249,6 +249,10 @@ const OpSpec& minimum_op() {
   return op;
 }
 
+Tensor scalar_like(const Tensor& x, double number) {
+  return x.defined() ? scalar(number, x.dtype(), x.device()) : Tensor();
+}
+
 Tensor add(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(add_op(), {a, b}, {}, where)[0]; }
 Tensor sub(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(sub_op(), {a, b}, {}, where)[0]; }
 Tensor mul(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(mul_op(), {a, b}, {}, where)[0]; }

@@ -17,34 +17,21 @@ Tensor maximum(const Tensor& a, const Tensor& b, SourceLocation where = SourceLo
 /// The smaller of each pair; at a tie each operand gets half of the gradient. NaN wins.
 Tensor minimum(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
 
+/// The number as a scalar of the dtype and device of `x`; undefined, for the op to refuse, where `x` is.
+Tensor scalar_like(const Tensor& x, double number);
+
 inline Tensor operator+(const Tensor& a, Located b) { return add(a, b.tensor, b.where); }
 inline Tensor operator-(const Tensor& a, Located b) { return sub(a, b.tensor, b.where); }
 inline Tensor operator*(const Tensor& a, Located b) { return mul(a, b.tensor, b.where); }
 inline Tensor operator/(const Tensor& a, Located b) { return div(a, b.tensor, b.where); }
-inline Tensor operator+(const Tensor& a, LocatedNumber b) {
-  return add(a, scalar(b.number, a.dtype(), a.device()), b.where);
-}
-inline Tensor operator-(const Tensor& a, LocatedNumber b) {
-  return sub(a, scalar(b.number, a.dtype(), a.device()), b.where);
-}
-inline Tensor operator*(const Tensor& a, LocatedNumber b) {
-  return mul(a, scalar(b.number, a.dtype(), a.device()), b.where);
-}
-inline Tensor operator/(const Tensor& a, LocatedNumber b) {
-  return div(a, scalar(b.number, a.dtype(), a.device()), b.where);
-}
-inline Tensor operator+(double a, Located b) {
-  return add(scalar(a, b.tensor.dtype(), b.tensor.device()), b.tensor, b.where);
-}
-inline Tensor operator-(double a, Located b) {
-  return sub(scalar(a, b.tensor.dtype(), b.tensor.device()), b.tensor, b.where);
-}
-inline Tensor operator*(double a, Located b) {
-  return mul(scalar(a, b.tensor.dtype(), b.tensor.device()), b.tensor, b.where);
-}
-inline Tensor operator/(double a, Located b) {
-  return div(scalar(a, b.tensor.dtype(), b.tensor.device()), b.tensor, b.where);
-}
+inline Tensor operator+(const Tensor& a, LocatedNumber b) { return add(a, scalar_like(a, b.number), b.where); }
+inline Tensor operator-(const Tensor& a, LocatedNumber b) { return sub(a, scalar_like(a, b.number), b.where); }
+inline Tensor operator*(const Tensor& a, LocatedNumber b) { return mul(a, scalar_like(a, b.number), b.where); }
+inline Tensor operator/(const Tensor& a, LocatedNumber b) { return div(a, scalar_like(a, b.number), b.where); }
+inline Tensor operator+(double a, Located b) { return add(scalar_like(b.tensor, a), b.tensor, b.where); }
+inline Tensor operator-(double a, Located b) { return sub(scalar_like(b.tensor, a), b.tensor, b.where); }
+inline Tensor operator*(double a, Located b) { return mul(scalar_like(b.tensor, a), b.tensor, b.where); }
+inline Tensor operator/(double a, Located b) { return div(scalar_like(b.tensor, a), b.tensor, b.where); }
 
 const OpSpec& add_op();
 const OpSpec& sub_op();

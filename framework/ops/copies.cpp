@@ -78,7 +78,7 @@ const OpSpec& cast_op() {
 
 Tensor clone(const Tensor& x, SourceLocation where) { return apply(clone_op(), {x}, {}, where)[0]; }
 Tensor cast(const Tensor& x, DType dtype, SourceLocation where) {
-  if (x.dtype() == dtype) return x;
+  if (x.defined() && x.dtype() == dtype) return x;
   return apply(cast_op(), {x}, {{"dtype", std::string(to_string(dtype))}}, where)[0];
 }
 

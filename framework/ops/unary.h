@@ -1,7 +1,7 @@
 // Element-wise functions of one floating tensor.
 #pragma once
 
-#include "framework/tensor/tensor.h"
+#include "framework/ops/located.h"
 
 namespace gradus {
 
@@ -27,7 +27,7 @@ Tensor pow(const Tensor& x, double exponent, SourceLocation where = SourceLocati
 /// min(max(x, low), high); low <= high.
 Tensor clamp(const Tensor& x, double low, double high, SourceLocation where = SourceLocation::current());
 
-inline Tensor operator-(const Tensor& x) { return neg(x); }
+inline Tensor operator-(Located x) { return neg(x.tensor, x.where); }
 
 const OpSpec& neg_op();
 const OpSpec& exp_op();

@@ -26,9 +26,23 @@ Tensor generate(std::string_view maker, SourceLocation where, const Shape& shape
 template <class Number>
 Tensor from_numbers(const Shape& shape, const std::vector<Number>& values, DType dtype, SourceLocation where) {
   if (shape.numel() != static_cast<std::int64_t>(values.size())) {
-    fail("shape {} holds {} elements, {} values were given", to_string(shape), shape.numel(), values.size());
+    fail("from_values: shape {} holds {} elements, {} values were given at {}", to_string(shape), shape.numel(),
+         values.size(), to_string(where));
   }
   return generate("from_values", where, shape, dtype, [&](std::int64_t i) { return values[i]; });
+}
+
+bool are_whole(std::initializer_list<ListedNumber> values) {
+  return std::all_of(values.begin(), values.end(), [](const ListedNumber& number) { return number.value.index() == 0; });
+}
+
+template <class Number>
+std::vector<Number> listed_as(std::initializer_list<ListedNumber> values) {
+  std::vector<Number> numbers;
+  for (const ListedNumber& number : values) {
+    numbers.push_back(std::visit([](auto value) { return static_cast<Number>(value); }, number.value));
+  }
+  return numbers;
 }
 
 Tensor filled(std::string_view maker, SourceLocation where, const TensorSpec& spec, double value, Device device) {
@@ -56,9 +70,11 @@ Tensor ones(const Shape& shape, DType dtype, Device device, SourceLocation where
   return filled("ones", where, {shape, dtype}, 1, device);
 }
 Tensor zeros_like(const Tensor& tensor, SourceLocation where) {
+  tensor.require_defined("zeros_like()", where);
   return filled("zeros_like", where, tensor.spec(), 0, tensor.device());
 }
 Tensor ones_like(const Tensor& tensor, SourceLocation where) {
+  tensor.require_defined("ones_like()", where);
   return filled("ones_like", where, tensor.spec(), 1, tensor.device());
 }
 Tensor scalar(double value, DType dtype, Device device, SourceLocation where) {
@@ -73,6 +89,13 @@ Tensor from_values(const Shape& shape, const std::vector<double>& values, DType 
 }
 Tensor from_values(const Shape& shape, const std::vector<std::int64_t>& values, DType dtype, SourceLocation where) {
   return from_numbers(shape, values, dtype, where);
+}
+Tensor from_values(const Shape& shape, std::initializer_list<ListedNumber> values, SourceLocation where) {
+  return from_values(shape, values, are_whole(values) ? DType::i64 : DType::f32, where);
+}
+Tensor from_values(const Shape& shape, std::initializer_list<ListedNumber> values, DType dtype, SourceLocation where) {
+  if (are_whole(values)) return from_numbers(shape, listed_as<std::int64_t>(values), dtype, where);
+  return from_numbers(shape, listed_as<double>(values), dtype, where);
 }
 
 Tensor random_normal(const Shape& shape, Generator& generator, DType dtype, double mean, double deviation,

@@ -2,6 +2,9 @@
 // memory.
 #pragma once
 
+#include <concepts>
+#include <initializer_list>
+#include <variant>
 #include <vector>
 
 #include "framework/random/generator.h"
@@ -27,6 +30,20 @@ Tensor arange(std::int64_t count, DType dtype = DType::i64, SourceLocation where
 Tensor from_values(const Shape& shape, const std::vector<double>& values, DType dtype = DType::f32,
                    SourceLocation where = SourceLocation::current());
 Tensor from_values(const Shape& shape, const std::vector<std::int64_t>& values, DType dtype = DType::i64,
+                   SourceLocation where = SourceLocation::current());
+
+/// A number in a braced list.
+struct ListedNumber {
+  template <std::integral T>
+  ListedNumber(T value) : value(static_cast<std::int64_t>(value)) {}
+  template <std::floating_point T>
+  ListedNumber(T value) : value(static_cast<double>(value)) {}
+  std::variant<std::int64_t, double> value;
+};
+/// The same from a braced list: i64 where all numbers in it are whole (`{0, 1}`), else f32 (`{0, 1.5}`), or of `dtype`.
+Tensor from_values(const Shape& shape, std::initializer_list<ListedNumber> values,
+                   SourceLocation where = SourceLocation::current());
+Tensor from_values(const Shape& shape, std::initializer_list<ListedNumber> values, DType dtype,
                    SourceLocation where = SourceLocation::current());
 
 /// Element i is a function of (seed, stream, i) alone.

@@ -60,6 +60,11 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   return Tensor(std::make_shared<Impl>(std::move(storage), shape, contiguous_strides(shape), 0, dtype));
 }
 
+void Tensor::refuse_undefined(const char* what, SourceLocation where) {
+  fail("{} of an undefined tensor at {}: a gradient, say, is undefined until a backward pass reaches its tensor", what,
+       to_string(where));
+}
+
 const void* Tensor::raw_data(DType expected) const {
   if (device() != Device{}) fail("code of the CPU reads a tensor {}", describe());
   return device_data(expected);
@@ -70,18 +75,20 @@ const void* Tensor::device_data(DType expected) const {
   return bytes();
 }
 
-void* Tensor::bytes() const {
-  return static_cast<char*>(impl_->storage->data()) + impl_->offset * size_in_bytes(impl_->dtype);
+void* Tensor::bytes(SourceLocation where) const {
+  const Impl& it = impl("bytes()", where);
+  return static_cast<char*>(it.storage->data()) + it.offset * size_in_bytes(it.dtype);
 }
 
-double Tensor::item() const {
-  if (!defined()) fail("item() of an undefined tensor");
-  if (numel() != 1) fail("item() needs exactly one element, the tensor is {}", describe());
+double Tensor::item(SourceLocation where) const {
+  require_defined("item()", where);
+  if (numel() != 1) fail("item() needs exactly one element, the tensor is {} at {}", describe(), to_string(where));
   return to_vector<double>()[0];
 }
 
 template <class T>
-std::vector<T> Tensor::to_vector() const {
+std::vector<T> Tensor::to_vector(SourceLocation where) const {
+  require_defined("to_vector()", where);
   if (device() != Device{}) return on_device(*this, {}).to_vector<T>();
   std::vector<T> values;
   values.reserve(numel());
@@ -97,9 +104,9 @@ std::vector<T> Tensor::to_vector() const {
   });
   return values;
 }
-template std::vector<double> Tensor::to_vector<double>() const;
-template std::vector<float> Tensor::to_vector<float>() const;
-template std::vector<std::int64_t> Tensor::to_vector<std::int64_t>() const;
+template std::vector<double> Tensor::to_vector<double>(SourceLocation) const;
+template std::vector<float> Tensor::to_vector<float>(SourceLocation) const;
+template std::vector<std::int64_t> Tensor::to_vector<std::int64_t>(SourceLocation) const;
 
 Tensor on_device(const Tensor& tensor, Device device, SourceLocation where) {
   if (!tensor.defined() || tensor.device() == device) return tensor;
@@ -115,7 +122,7 @@ Tensor on_device(const Tensor& tensor, Device device, SourceLocation where) {
 }
 
 void Tensor::move_to(Device device, SourceLocation where) const {
-  if (!defined()) fail("an undefined tensor cannot move to {}", to_string(device));
+  require_defined("move_to()", where);
   if (!is_leaf()) fail("a tensor that came from an op cannot move to {}: {}", to_string(device), describe());
   const Tensor moved = on_device(*this, device, where);
   if (moved.is_same(*this)) return;
@@ -124,7 +131,8 @@ void Tensor::move_to(Device device, SourceLocation where) const {
   impl_->offset = moved.impl_->offset;
 }
 
-Tensor Tensor::window(const Shape& shape, const Shape& strides, std::int64_t offset) const {
+Tensor Tensor::window(const Shape& shape, const Shape& strides, std::int64_t offset, SourceLocation where) const {
+  require_defined("window()", where);
   if (shape.rank() != strides.rank()) fail("shape {} and strides {} differ in rank", to_string(shape), to_string(strides));
   const auto [lowest, highest] = reach(shape, strides, offset);
   const std::int64_t capacity = impl_->storage->bytes() / size_in_bytes(dtype());
@@ -135,23 +143,26 @@ Tensor Tensor::window(const Shape& shape, const Shape& strides, std::int64_t off
   return Tensor(std::make_shared<Impl>(impl_->storage, shape, strides, offset, dtype()));
 }
 
-const Tensor& Tensor::set_requires_grad(bool value) const {
+const Tensor& Tensor::set_requires_grad(bool value, SourceLocation where) const {
+  require_defined("set_requires_grad()", where);
   if (value && !is_floating(dtype())) fail("only floating tensors have gradients, this one is {}", describe());
   if (!is_leaf()) fail("requires_grad can be set on a leaf only; use detach() first");
   ensure_meta().requires_grad = value;
   return *this;
 }
 
-void Tensor::set_gradient(const Tensor& gradient) const {
+void Tensor::set_gradient(const Tensor& gradient, SourceLocation where) const {
+  require_defined("set_gradient()", where);
   if (gradient.defined() && (gradient.spec() != spec() || gradient.device() != device())) {
     fail("the gradient of a tensor {} cannot be {}", describe(), gradient.describe());
   }
   ensure_meta().gradient = gradient.defined() ? std::make_shared<Tensor>(gradient) : nullptr;
 }
 
-AutogradMeta& Tensor::ensure_meta() const {
-  if (!impl_->meta) impl_->meta = std::make_shared<AutogradMeta>();
-  return *impl_->meta;
+AutogradMeta& Tensor::ensure_meta(SourceLocation where) const {
+  std::shared_ptr<AutogradMeta>& meta = impl("ensure_meta()", where).meta;
+  if (!meta) meta = std::make_shared<AutogradMeta>();
+  return *meta;
 }
 
 std::string Tensor::describe() const {

@@ -23,7 +23,8 @@ struct TensorSpec {
 };
 
 /// A handle: copying it copies no elements. A default-constructed Tensor is undefined (stands for "none" or, among
-/// gradients, for zero).
+/// gradients, for zero): it can be copied, compared, described and printed; all else throws and names the place `where`
+/// in the user's code.
 class Tensor {
  public:
   Tensor() = default;
@@ -31,78 +32,116 @@ class Tensor {
   static Tensor empty(const Shape& shape, DType dtype, Device device = {});
 
   bool defined() const { return impl_ != nullptr; }
-  const Shape& shape() const { return impl_->shape; }
-  const Shape& strides() const { return impl_->strides; }
-  std::int64_t offset() const { return impl_->offset; }
-  DType dtype() const { return impl_->dtype; }
-  Device device() const { return impl_->storage->device(); }
-  int rank() const { return impl_->shape.rank(); }
-  std::int64_t size(std::int64_t axis) const { return impl_->shape[normalize_axis(axis, rank())]; }
-  std::int64_t numel() const { return impl_->numel; }
-  TensorSpec spec() const { return {shape(), dtype()}; }
-  bool is_contiguous() const { return impl_->contiguous; }
+  /// Throws for an undefined tensor, of which `what` was asked.
+  void require_defined(const char* what, SourceLocation where = SourceLocation::current()) const {
+    if (!impl_) [[unlikely]] refuse_undefined(what, where);
+  }
+  const Shape& shape(SourceLocation where = SourceLocation::current()) const { return impl("shape()", where).shape; }
+  const Shape& strides(SourceLocation where = SourceLocation::current()) const {
+    return impl("strides()", where).strides;
+  }
+  std::int64_t offset(SourceLocation where = SourceLocation::current()) const { return impl("offset()", where).offset; }
+  DType dtype(SourceLocation where = SourceLocation::current()) const { return impl("dtype()", where).dtype; }
+  Device device(SourceLocation where = SourceLocation::current()) const {
+    return impl("device()", where).storage->device();
+  }
+  int rank(SourceLocation where = SourceLocation::current()) const { return impl("rank()", where).shape.rank(); }
+  std::int64_t size(std::int64_t axis, SourceLocation where = SourceLocation::current()) const {
+    const Shape& sizes = impl("size()", where).shape;
+    return sizes[normalize_axis(axis, sizes.rank())];
+  }
+  std::int64_t numel(SourceLocation where = SourceLocation::current()) const { return impl("numel()", where).numel; }
+  TensorSpec spec(SourceLocation where = SourceLocation::current()) const { return {shape(where), dtype(where)}; }
+  bool is_contiguous(SourceLocation where = SourceLocation::current()) const {
+    return impl("is_contiguous()", where).contiguous;
+  }
 
   /// First element, for reading. Throws where `T` is not the dtype or the elements are not the CPU's.
   template <class T>
-  const T* data() const {
-    return static_cast<const T*>(raw_data(dtype_of<T>));
+  const T* data(SourceLocation where = SourceLocation::current()) const {
+    return require_defined("data()", where), static_cast<const T*>(raw_data(dtype_of<T>));
   }
   /// First element, for writing: advances the version counter of the storage.
   template <class T>
   T* mutable_data(SourceLocation where = SourceLocation::current()) const {
-    impl_->storage->note_write(where);
+    impl("mutable_data()", where).storage->note_write(where);
     return static_cast<T*>(const_cast<void*>(raw_data(dtype_of<T>)));
   }
   /// First element of a tensor that nobody else has seen yet (a kernel's output): no version is advanced.
   template <class T>
-  T* fresh_data() const {
-    return static_cast<T*>(const_cast<void*>(raw_data(dtype_of<T>)));
+  T* fresh_data(SourceLocation where = SourceLocation::current()) const {
+    return require_defined("fresh_data()", where), static_cast<T*>(const_cast<void*>(raw_data(dtype_of<T>)));
   }
   /// First element for kernels of the tensor's device, wherever that is.
   template <class T>
-  T* device_data() const {
-    return static_cast<T*>(const_cast<void*>(device_data(dtype_of<T>)));
+  T* device_data(SourceLocation where = SourceLocation::current()) const {
+    return require_defined("device_data()", where), static_cast<T*>(const_cast<void*>(device_data(dtype_of<T>)));
   }
   /// First byte, whatever the dtype, on the tensor's device.
-  void* bytes() const;
+  void* bytes(SourceLocation where = SourceLocation::current()) const;
 
   /// The single element as a number, whatever the dtype. Throws unless numel() == 1.
-  double item() const;
+  double item(SourceLocation where = SourceLocation::current()) const;
   /// All elements in row-major order, converted to T.
   template <class T>
-  std::vector<T> to_vector() const;
+  std::vector<T> to_vector(SourceLocation where = SourceLocation::current()) const;
 
   /// Another window on the same storage; no autograd. Checked against the storage's bounds.
-  Tensor window(const Shape& shape, const Shape& strides, std::int64_t offset) const;
+  Tensor window(const Shape& shape, const Shape& strides, std::int64_t offset,
+                SourceLocation where = SourceLocation::current()) const;
   /// The same window without its history.
-  Tensor alias() const { return window(shape(), strides(), offset()); }
-  bool shares_storage_with(const Tensor& other) const { return impl_->storage == other.impl_->storage; }
+  Tensor alias(SourceLocation where = SourceLocation::current()) const {
+    const Impl& it = impl("alias()", where);
+    return window(it.shape, it.strides, it.offset);
+  }
+  bool shares_storage_with(const Tensor& other) const {
+    return defined() && other.defined() && impl_->storage == other.impl_->storage;
+  }
   bool is_same(const Tensor& other) const { return impl_ == other.impl_; }
   /// No other handle, view or saved reference exists.
-  bool is_uniquely_owned() const { return impl_.use_count() == 1 && impl_->storage.use_count() == 1; }
+  bool is_uniquely_owned(SourceLocation where = SourceLocation::current()) const {
+    return impl("is_uniquely_owned()", where).storage.use_count() == 1 && impl_.use_count() == 1;
+  }
 
-  std::int64_t version() const { return impl_->storage->version(); }
-  Storage& storage() const { return *impl_->storage; }
+  std::int64_t version(SourceLocation where = SourceLocation::current()) const {
+    return impl("version()", where).storage->version();
+  }
+  Storage& storage(SourceLocation where = SourceLocation::current()) const { return *impl("storage()", where).storage; }
 
   // --- autograd (see framework/autograd/autograd.h for backward, grad, hooks) ---
   /// True for a leaf so marked and for every tensor computed from one while recording.
-  bool requires_grad() const { return meta() && (meta()->requires_grad || meta()->producer); }
-  bool is_leaf() const { return !meta() || !meta()->producer; }
+  bool requires_grad(SourceLocation where = SourceLocation::current()) const {
+    const AutogradMeta* const known = impl("requires_grad()", where).meta.get();
+    return known && (known->requires_grad || known->producer);
+  }
+  bool is_leaf(SourceLocation where = SourceLocation::current()) const {
+    const AutogradMeta* const known = impl("is_leaf()", where).meta.get();
+    return !known || !known->producer;
+  }
   /// Marks a leaf of floating dtype; returns *this. Throws on a non-leaf or an integer tensor.
-  const Tensor& set_requires_grad(bool value = true) const;
+  const Tensor& set_requires_grad(bool value = true, SourceLocation where = SourceLocation::current()) const;
   /// The accumulated gradient of a leaf; undefined where none has arrived.
-  Tensor gradient() const { return meta() && meta()->gradient ? *meta()->gradient : Tensor(); }
-  void set_gradient(const Tensor& gradient) const;
+  Tensor gradient(SourceLocation where = SourceLocation::current()) const {
+    const AutogradMeta* const known = impl("gradient()", where).meta.get();
+    return known && known->gradient ? *known->gradient : Tensor();
+  }
+  void set_gradient(const Tensor& gradient, SourceLocation where = SourceLocation::current()) const;
   /// The same elements, cut off from the tape.
-  Tensor detach() const { return alias(); }
+  Tensor detach(SourceLocation where = SourceLocation::current()) const {
+    return require_defined("detach()", where), alias();
+  }
 
   /// Puts the elements on `device`, for all handles of this tensor; views keep the elements where they were. A leaf's
   /// gradient is forgotten. Throws where the tensor came from a recorded op.
   void move_to(Device device, SourceLocation where = SourceLocation::current()) const;
 
-  AutogradMeta* meta() const { return impl_->meta.get(); }
-  const std::shared_ptr<AutogradMeta>& shared_meta() const { return impl_->meta; }
-  AutogradMeta& ensure_meta() const;
+  AutogradMeta* meta(SourceLocation where = SourceLocation::current()) const {
+    return impl("meta()", where).meta.get();
+  }
+  const std::shared_ptr<AutogradMeta>& shared_meta(SourceLocation where = SourceLocation::current()) const {
+    return impl("shared_meta()", where).meta;
+  }
+  AutogradMeta& ensure_meta(SourceLocation where = SourceLocation::current()) const;
 
   /// `(3,4) f32 cpu`
   std::string describe() const;
@@ -119,6 +158,8 @@ class Tensor {
     std::shared_ptr<AutogradMeta> meta;
   };
   explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  Impl& impl(const char* what, SourceLocation where) const { return require_defined(what, where), *impl_; }
+  [[noreturn]] static void refuse_undefined(const char* what, SourceLocation where);
   const void* raw_data(DType expected) const;
   const void* device_data(DType expected) const;
 
