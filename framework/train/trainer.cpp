@@ -1,21 +1,17 @@
 #include "framework/train/trainer.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "framework/autograd/autograd.h"
 #include "framework/base/counts.h"
 #include "framework/base/plural.h"
 #include "framework/io/files.h"
-#include "framework/io/json.h"
 #include "framework/kernels/cpu/denormals.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/train/checkpoint.h"
+#include "framework/train/metrics_file.h"
 #include "framework/train/signals.h"
 
 namespace gradus::train {
@@ -24,46 +20,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-/// The step that a line of metrics is of; the largest number where it is no such line.
-std::int64_t step_of(const std::string& line, const std::string& path) {
-  try {
-    return io::parse_json(line, path).at("step").get<std::int64_t>();
-  } catch (const DataError&) {
-  } catch (const nlohmann::json::exception&) {
-  }
-  return INT64_MAX;
-}
-
-/// metrics.jsonl: on resume, lines of steps that will be run again are dropped, and with them a line torn by a crash.
-class MetricsFile {
- public:
-  MetricsFile(const std::string& path, std::int64_t resumed_step) : path_(path) {
-    if (path.empty()) return;
-    std::string kept;
-    if (resumed_step > 0 && io::is_there(path)) {
-      std::istringstream before(io::read_file(path));
-      for (std::string line; std::getline(before, line);) {
-        if (step_of(line, path) <= resumed_step) kept += line + "\n";
-      }
-    }
-    io::write_file_atomically(path, kept);
-    file_.open(path, std::ios::app);
-    check();
-  }
-  void write(const nlohmann::ordered_json& line) {
-    if (path_.empty()) return;
-    file_ << line.dump() << std::endl;
-    check();
-  }
-
- private:
-  void check() const {
-    if (!file_) fail<OutputError>("{}: cannot be written: {}", path_, std::strerror(errno));
-  }
-  std::string path_;
-  std::ofstream file_;
-};
 
 /// Runs the batch again with every op checked: `; first: ...`, or nothing where the second look finds nothing.
 std::string first_non_finite(const nn::Module& model, const LossFunction& loss, const data::Batch& batch) {
