@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "framework/base/error.h"
+#include "framework/io/descriptor.h"
 #include "framework/io/run_owner.h"
 
 namespace gradus::io {
@@ -103,7 +104,7 @@ class Acquisition {
     if (!owner.is_on_this_host()) refuse_other_host(owner);
     if (owner.is_alive()) refuse("another run writes it: {}", owner.description());
     const std::string sign = file_ + ".taken";
-    const int taken = ::open(sign.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    const int taken = open_uninterrupted(sign, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (taken < 0 && errno != EEXIST) refuse("{} cannot be written: {}", sign, std::strerror(errno));
     if (taken < 0) refuse("another run takes over its lock just now; if none does, remove {}", sign);
     if (is_same_file(descriptor_, file_.c_str()) && ::unlink(file_.c_str()) == 0) note(owner);
@@ -114,10 +115,10 @@ class Acquisition {
 
   bool open() {
     const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-    descriptor_ = ::open(file_.c_str(), flags | O_CREAT | O_EXCL, 0600);
+    descriptor_ = open_uninterrupted(file_, flags | O_CREAT | O_EXCL, 0600);
     created_ = descriptor_ >= 0;
     if (!created_ && errno == EEXIST) {
-      descriptor_ = ::open(file_.c_str(), flags);
+      descriptor_ = open_uninterrupted(file_, flags);
       if (descriptor_ < 0 && errno == ENOENT) return false;
     }
     if (descriptor_ < 0 && errno == ELOOP) refuse("{} is a symbolic link and no lock: remove it", file_);

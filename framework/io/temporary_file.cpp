@@ -31,7 +31,7 @@ int create(std::string& path, const std::string& destination) {
   std::random_device random;
   for (int attempt = 0; attempt < 100; ++attempt) {
     path = fmt::format("{}.{}.{:08x}{}", stem_of(destination), ::getpid(), random(), ending);
-    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    const int descriptor = open_uninterrupted(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (descriptor >= 0 || errno != EEXIST) return descriptor;
   }
   return -1;

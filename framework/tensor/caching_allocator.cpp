@@ -86,11 +86,14 @@ void CachingAllocator::release(void* block) noexcept {
 /// In the cache, or else it goes back.
 void CachingAllocator::keep(std::int64_t capacity, void* block) {
   if (source_.caching) {
-    cached_.emplace(capacity, block);
-  } else {
-    statistics_.bytes_reserved -= capacity;
-    source_.release(block);
+    try {
+      cached_.emplace(capacity, block);
+      return;
+    } catch (const std::bad_alloc&) {  // there is no room to remember it
+    }
   }
+  statistics_.bytes_reserved -= capacity;
+  source_.release(block);
 }
 
 AllocatorStatistics CachingAllocator::statistics() const {

@@ -117,11 +117,7 @@ class RecordChecker {
   template <class Body>
   void suite(const std::string& name, Body&& body) {
     report_->suites.push_back({name, {}, 1});
-    try {
-      body();
-    } catch (const std::exception& error) {
-      failure("", fmt::format("threw: {}", error.what()));
-    }
+    run("", body);
   }
 
   template <class Body>
@@ -130,12 +126,22 @@ class RecordChecker {
     for (const Sample& sample : samples) {
       ++report_->suites.back().cases;
       const std::int64_t alive = live_tensor_count();
-      try {
-        body(sample);
-      } catch (const std::exception& error) {
-        failure(sample.label, fmt::format("threw: {}", error.what()));
-      }
+      run(sample.label, [&] { body(sample); });
       if (live_tensor_count() != alive) failure(sample.label, fmt::format("{} tensors are still alive", live_tensor_count() - alive));
+    }
+  }
+
+  /// What `body` throws is the op's failure, but for a lack of memory, which says nothing about the op.
+  template <class Body>
+  void run(const std::string& label, Body&& body) {
+    try {
+      body();
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const MemoryError&) {
+      throw;
+    } catch (const std::exception& error) {
+      failure(label, fmt::format("threw: {}", error.what()));
     }
   }
 
