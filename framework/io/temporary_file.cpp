@@ -1,10 +1,12 @@
 #include "framework/io/temporary_file.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 
 #include <charconv>
 #include <csignal>
 #include <filesystem>
+#include <memory>
 #include <random>
 
 #include "framework/base/error.h"
@@ -100,15 +102,17 @@ void TemporaryFile::take_place() {
 }
 
 void remove_stale_temporaries(const Destination& destination) {
-  const std::string stem = std::filesystem::path(stem_of(destination.path)).filename();
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_of(destination.path), ignored)) {
-    const std::string name = entry.path().filename();
+  const std::string folder = folder_of(destination.path), stem = std::filesystem::path(stem_of(destination.path)).filename();
+  // Not with std::filesystem's iterators: where memory ends in one, libstdc++ ends the process.
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(folder.c_str()), ::closedir);
+  while (const dirent* entry = entries ? ::readdir(entries.get()) : nullptr) {
+    const std::string_view name = entry->d_name;
     if (!name.starts_with(stem)) continue;
-    const pid_t process = process_of(std::string_view(name).substr(stem.size()));
+    const pid_t process = process_of(name.substr(stem.size()));
     struct stat info {};
     if (process <= 0 || ::kill(process, 0) == 0 || errno != ESRCH) continue;
-    if (::lstat(entry.path().c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == ::geteuid()) ::unlink(entry.path().c_str());
+    const std::string path = folder + "/" + entry->d_name;
+    if (::lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == ::geteuid()) ::unlink(path.c_str());
   }
 }
 
