@@ -46,12 +46,12 @@ TEST_CASE("a checkpoint is a model: the same one that a run of as many steps wri
     return std::pair(outcome, outcome.out + io::read_file(folder / "of_checkpoint"));
   };
   const auto [of_checkpoint, answers] = scored("stopped.checkpoint");
-  CHECK(of_checkpoint.err.starts_with(said));
+  CHECK(of_checkpoint.err.starts_with("note: " + said));
   CHECK(answers == scored("ended").second);
   const std::string prompt = " --prompt a --max_new 20 --temperature 0";
   const Outcome sample = run_program(folder, words("sample stopped.checkpoint" + prompt));
   CHECK(sample.out == run_program(folder, words("sample ended" + prompt)).out);
-  CHECK(sample.err.starts_with(said));
+  CHECK(sample.err.starts_with("note: " + said));
   CHECK(line_count(sample.err) == 1);
   const Outcome inspected = run_program(folder, words("inspect stopped.checkpoint"));
   CHECK(inspected.out.starts_with(said));
