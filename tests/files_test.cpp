@@ -191,6 +191,10 @@ TEST_CASE("a write-protected file is not replaced, although its folder would all
   const TemporaryFolder folder;
   const std::string path = folder.write("model", "kept");
   ::chmod(path.c_str(), 0444);
+  if (::geteuid() == 0) {  // to whom nothing is protected, here as everywhere
+    io::require_writable(path);
+    return;
+  }
   CHECK(message_of<UsageError>([&] { io::require_writable(path); }) == path + ": is write-protected");
   CHECK(message_of<OutputError>([&] { io::write_file_atomically(path, "x"); }) == path + ": is write-protected");
   CHECK(io::read_file(path) == "kept");

@@ -28,8 +28,7 @@ bool is_of_a_stranger(const struct stat& link, const std::string& folder) {
 std::string obstacle_of(const struct stat& info, const std::string& path) {
   if (S_ISDIR(info.st_mode)) return "is a folder, a file cannot be written there";
   if (!S_ISREG(info.st_mode)) return "is not a regular file";
-  const bool nobody_may_write = (info.st_mode & 0222) == 0;
-  if (nobody_may_write || ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) != 0) return "is write-protected";
+  if (::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) != 0) return "is write-protected";
   return "";
 }
 
