@@ -39,7 +39,7 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
     const std::string what = train::describe(file.metadata, path);
     if (!file.metadata.contains("config"))
       fail<DataError>("{}, written by an older version: without configuration and vocabulary it is no model; it can be resumed", what);
-    notice = what + ", used as a model";
+    notice = what + ", used as a model" + (notice.empty() ? "" : "; " + notice);
     weights = train::parameters_of(file);
   } else {
     const std::string& found = file.require("format", path);

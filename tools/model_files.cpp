@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "framework/base/error.h"
+#include "framework/io/file_kind.h"
 
 namespace gradus::tools {
 namespace {
@@ -13,11 +14,10 @@ bool is_file(const std::string& path) {
   return std::filesystem::is_regular_file(path, ignored);
 }
 
-/// Eight bytes of length, then the header's brace; no text has the zeros of such a length.
 bool begins_like_safetensors(const std::string& path) {
   char bytes[9] = {};
   std::ifstream file(path, std::ios::binary);
-  return file.read(bytes, sizeof bytes) && bytes[8] == '{' && bytes[7] == 0 && bytes[6] == 0;
+  return file.read(bytes, sizeof bytes) && io::may_be_safetensors({bytes, sizeof bytes});
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "framework/base/printable.h"
 #include "framework/data/utf8.h"
 #include "framework/io/checksum.h"
+#include "framework/io/file_kind.h"
 #include "framework/io/files.h"
 
 namespace gradus::data {
@@ -19,29 +20,6 @@ using namespace std::string_view_literals;
 
 constexpr char32_t byte_order_mark = 0xFEFF;
 constexpr std::string_view byte_order_mark_bytes = "\xEF\xBB\xBF";
-
-/// What the file is instead of a text, by how it begins, and what to do about it; empty where that tells nothing.
-std::string_view other_kind(std::string_view bytes) {
-  static constexpr std::pair<std::string_view, std::string_view> kinds[] = {
-      {"\x1f\x8b"sv, "a gzip archive: unpack it with gunzip"},
-      {"PK\x03\x04"sv, "a zip archive, as .docx and .xlsx are too: unpack it, or save it as text"},
-      {"\xfd\x37zXZ\0"sv, "an xz archive: unpack it with unxz"},
-      {"\x28\xb5\x2f\xfd"sv, "a Zstandard archive: unpack it with unzstd"},
-      {"BZh91AY&SY"sv, "a bzip2 archive: unpack it with bunzip2"},
-      {"7z\xbc\xaf\x27\x1c"sv, "a 7z archive: unpack it"},
-      {"%PDF-"sv, "a PDF document: save it as text (pdftotext)"},
-      {"{\\rtf"sv, "an RTF document: save it as text"},
-      {"\xd0\xcf\x11\xe0"sv, "an old Office document: save it as text"},
-      {"\x7f\x45LF"sv, "a program or library (ELF)"},
-      {"version https://git-lfs"sv, "a Git LFS pointer, not the file itself: `git lfs pull` fetches it"},
-  };
-  for (const auto& [beginning, name] : kinds) {
-    if (bytes.starts_with(beginning)) return name;
-  }
-  // The length of a header in eight bytes, the last of which are zero, and the header's brace.
-  const bool is_safetensors = bytes.size() > 8 && bytes[8] == '{' && bytes.substr(4, 4) == "\0\0\0\0"sv;
-  return is_safetensors ? "a safetensors file: a model or a checkpoint, where a text is expected" : "";
-}
 
 /// UTF-16 or UTF-32, by its byte order mark or by where its zero bytes are; empty for neither.
 std::string_view wide_encoding(std::string_view bytes) {
@@ -141,7 +119,9 @@ void describe(const Oddities& odd, const std::string& path, std::vector<std::str
 }  // namespace
 
 TextFile parse_text(std::string_view bytes, const std::string& path) {
-  if (const std::string_view kind = other_kind(bytes); !kind.empty()) fail<DataError>("{}: it is {}", path, kind);
+  if (const std::string kind = io::binary_kind(bytes); !kind.empty()) fail<DataError>("{}: it is {}", path, kind);
+  if (io::may_be_safetensors(bytes))
+    fail<DataError>("{}: it is a safetensors file: a model or a checkpoint, where a text is expected", path);
   if (const std::string_view encoding = wide_encoding(bytes); !encoding.empty())
     fail<DataError>("{}: {} text: save it as UTF-8 (iconv -f {} -t UTF-8)", path, encoding, encoding);
   TextFile file;

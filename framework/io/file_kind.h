@@ -10,11 +10,14 @@ namespace gradus::io {
 /// So many bytes of a file's beginning are enough to tell.
 inline constexpr std::size_t telling_bytes = 512;
 
-/// What a file seems to be that is no safetensors file, and what to do about it: "a Git LFS pointer, not the file itself:
-/// git lfs pull fetches it". Empty where its beginning tells nothing.
+/// What a file that begins so is, where it is neither a text nor a safetensors file, and what to do about it: "a gzip archive:
+/// unpack it with gunzip". Else empty.
+std::string binary_kind(std::string_view beginning);
+
+/// The same where a safetensors file is expected: names texts and empty files too.
 std::string foreign_kind(std::string_view beginning);
 
-/// Whether a file that begins so can be a text: no control characters but those that lay it out, or UTF-16.
-bool may_be_text(std::string_view beginning);
+/// The length of a header in eight bytes, the last of which are zero, and the header's brace.
+bool may_be_safetensors(std::string_view beginning);
 
 }  // namespace gradus::io
