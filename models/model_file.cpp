@@ -36,6 +36,7 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
   std::string notice = io::verification_notice(path, file.verified);
   nn::NamedTensors weights = file.tensors;
   if (train::is_checkpoint(file.metadata)) {
+    train::require_verified(file, path);
     const std::string what = train::describe(file.metadata, path);
     if (!file.metadata.contains("config"))
       fail<DataError>("{}, written by an older version: without configuration and vocabulary it is no model; it can be resumed", what);

@@ -125,8 +125,8 @@ TEST_CASE("two of a kind at once are one request, as timeout sends them; the inn
     const train::SignalScope outer("outer\n");
     const train::SignalScope inner("inner\n");
     send(SIGTERM);
-    CHECK(becomes([] { return train::SignalScope::received() == SIGTERM; }));
     send(SIGTERM);
+    CHECK(becomes([] { return train::SignalScope::received() == SIGTERM; }));
     send(SIGHUP);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     CHECK(train::SignalScope::received() == SIGTERM);

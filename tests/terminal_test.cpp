@@ -209,7 +209,7 @@ TEST_CASE("timeout, which sends its signal twice, lets the run save") {
   for (const auto& [signal, status] : {std::pair("INT", 130), {"TERM", 143}, {"HUP", 129}}) {
     remove({"model.checkpoint"});
     const Outcome outcome =
-        run_shell(world(), "timeout --preserve-status -s " + std::string(signal) + " 1 gradus " + endless);
+        run_shell(world(), "timeout --preserve-status -s " + std::string(signal) + " 4 gradus " + endless);
     CHECK(outcome.status == status);
     CHECK(exists("model.checkpoint"));
     CHECK(has(outcome.err, "go on with --resume"));
@@ -243,7 +243,7 @@ TEST_CASE("what cannot be written under ulimit -f is a sentence, the run goes on
   begun.send(SIGINT);
   CHECK(begun.wait().status == 130);
   const std::string kept = text_of("kept");
-  const Outcome resumed = run_shell(world(), "ulimit -f 20; timeout -s INT 1 gradus " + endless + "--checkpoint kept --resume --checkpoint_every 2");
+  const Outcome resumed = run_shell(world(), "ulimit -f 20; timeout -s INT 4 gradus " + endless + "--checkpoint kept --resume --checkpoint_every 2");
   CHECK(has(resumed.err, "warning: no checkpoint after step"));
   CHECK(text_of("kept") == kept);
   CHECK(unfinished_files().empty());
@@ -277,7 +277,7 @@ TEST_CASE("SIGUSR1 kills no command and no moment of a run") {
 
 TEST_CASE("a signal while the model is written lets it be written") {
   const std::string wide = "pretrain vanilla corpus.txt --writing_params_path wide --layers 2 --heads 2 --width 384 "
-                           "--block_size 96 --batch_size 1 --max_steps 1 --max_epochs 1 ";
+                           "--block_size 96 --batch_size 10000 --max_epochs 1 ";
   for (const int signal : {SIGUSR1, SIGINT, SIGTERM}) {
     remove({"wide"});
     Program program(world(), gradus_command(words(wide)));
@@ -289,7 +289,7 @@ TEST_CASE("a signal while the model is written lets it be written") {
     program.send(signal);
     const Outcome outcome = program.wait();
     CHECK(outcome.status == (signal == SIGUSR1 ? 0 : 128 + signal));
-    CHECK(has(outcome.err, "wrote wide after 1 steps"));
+    CHECK(has(outcome.err, "wrote wide after 1 step,"));
     CHECK(!exists("wide.checkpoint"));
     CHECK(unfinished_files().empty());
     must_run(world(), "inspect wide");

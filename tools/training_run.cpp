@@ -13,6 +13,7 @@
 #include "framework/base/error.h"
 #include "framework/base/plural.h"
 #include "framework/io/checksum.h"
+#include "framework/io/destination.h"
 #include "framework/io/files.h"
 #include "framework/io/json.h"
 #include "framework/io/safetensors.h"
@@ -228,7 +229,7 @@ nlohmann::json settings_of(const TrainingRunOptions& options, const TrainingPhas
       {"training data", source.fingerprint()},
       {"--batch_size", options.batch_size},
       {"--reading_params_path",
-       options.reading_params_path.empty() ? "none" : io::checksum(io::read_file(options.reading_params_path))},
+       options.reading_params_path.empty() ? "none" : io::checksum(io::read_file(options.reading_params_path, UINT64_MAX))},
       {"--micro_batches", options.micro_batches},
       {"--seed", options.common.seed},
       {"--dtype", options.common.dtype},
@@ -412,7 +413,7 @@ void run_training(const TrainingRunOptions& options, const TrainingPhase& phase,
                   trainer.progress);
   const bool ended_early = result.steps / source.batches_per_epoch() < options.max_epochs;
   std::error_code ignored;  // the model is written, which is what counts
-  if (!ended_early && !options.keep_checkpoint) std::filesystem::remove(checkpoint, ignored);
+  if (!ended_early && !options.keep_checkpoint) std::filesystem::remove(io::destination_of(checkpoint).path, ignored);
   else if (io::is_there(checkpoint))
     std::cerr << fmt::format("kept {}: --resume goes on from there{}\n", checkpoint, ended_early ? "" : " with --extend");
   write_json(options.common.json, summary);

@@ -258,7 +258,7 @@ const OpSpec& index_select_op() {
     };
     spec.error_samples = [along](SampleMaker& make) -> std::vector<ErrorSample> {
       return {{"outside", {make.normal({3}), integers({1}, {3})}, along(0), "index 3 at position 0 is outside 0..2: x (3) f64 cpu"},
-              {"rank", {make.normal({3}), integers({1, 1}, {0})}, along(0), "index must have 1 axes, not 2"}};
+              {"rank", {make.normal({3}), integers({1, 1}, {0})}, along(0), "index must have 1 axis, not 2"}};
     };
     spec.error_model.roundings = [](const OpCall&) { return 0.0; };
     spec.cost = reading_cost;

@@ -157,7 +157,7 @@ class Keeper {
 
   void end_all() {
     ::kill(-report_.op, SIGKILL);
-    ::kill(report_.op, SIGKILL);
+    if (!op_ended_) ::kill(report_.op, SIGKILL);  // afterwards the number may be another process's
     for (int round = 0; reap(); ++round) {
       if (round > 5 || report_.too_many) {
         for (const Task& task : descendants_of(::getpid())) kill_with_group(task);

@@ -130,6 +130,11 @@ bool is_checkpoint(const std::string& path) {
   }
 }
 
+void require_verified(const io::SafetensorsFile& file, const std::string& path) {
+  if (file.require("format", path) == format && file.verified != io::Verified::everything)
+    fail<DataError>("{}: its checksum is missing: the file is damaged", path);
+}
+
 Summary summarize(const std::map<std::string, std::string>& metadata, const std::string& path) {
   if (!is_checkpoint(metadata)) fail<DataError>("{}: not a checkpoint of this program", path);
   const auto text = [&](const char* key) -> const std::string& {
@@ -174,7 +179,7 @@ LoadedCheckpoint load_checkpoint(const std::string& path, const nn::Module& mode
   const io::SafetensorsFile file = io::read_safetensors(path);
   const std::string& found = file.require("format", path);
   if (found != format && found != earlier_format) fail<DataError>("{}: not a checkpoint of this program", path);
-  if (found == format && file.verified != io::Verified::everything) fail<DataError>("{}: its checksum is missing: the file is damaged", path);
+  require_verified(file, path);
   const State state = read_state(file.require("state", path), path);
   const nlohmann::json saved = io::parse_json(file.require("settings", path), path + ": its settings");
   require_same_settings(path, saved, settings);

@@ -51,6 +51,9 @@ bool is_checkpoint(const std::string& path);
 /// The same of a file with this metadata.
 bool is_checkpoint(const std::map<std::string, std::string>& metadata);
 
+/// Throws DataError where a file of the present format has no checksum over all of it: it was lost with other bits.
+void require_verified(const io::SafetensorsFile& file, const std::string& path);
+
 /// What a checkpoint says of its run, without restoring it.
 struct Summary {
   Position position;

@@ -82,7 +82,11 @@ void on_stop(int signal) {
   const char* text;
   {
     const std::lock_guard lock(guard);
-    if (scopes == 0) die_of(signal);
+    if (scopes == 0 && to_the_end) die_of(signal);
+    if (scopes == 0) {  // at the end of the last scope: its destructor passes it on
+      stop_signal = signal;
+      return;
+    }
     if (stop_signal != 0) {
       // A closing terminal sends SIGHUP twice: by the shell, and by the kernel once the shell has ended.
       if (signal == SIGHUP || Clock::now() - asked_to_stop < one_request) return;
@@ -192,13 +196,22 @@ void take_signals() {
 }
 
 SignalScope::SignalScope(const char* text) {
+  {
+    const std::lock_guard lock(guard);
+    outer_sentence_ = std::exchange(sentence, text);
+    if (scopes++ > 0) return;
+  }
   if (!running) {
-    start();
+    try {
+      start();
+    } catch (...) {
+      const std::lock_guard lock(guard);
+      sentence = outer_sentence_;
+      --scopes;
+      throw;
+    }
     set_on_openmp_threads(SIG_BLOCK, taken);
   }
-  const std::lock_guard lock(guard);
-  outer_sentence_ = std::exchange(sentence, text);
-  if (scopes++ > 0) return;
   for (const int signal : failing_writes) set_action(signal, SIG_IGN);
 }
 
@@ -212,7 +225,10 @@ SignalScope::~SignalScope() {
     const int asked = stop_signal.exchange(0);
     if (!stop_was_looked_at.exchange(false)) missed = asked;
   }
-  if (!to_the_end) end();
+  if (!to_the_end) {
+    end();
+    if (const int late = stop_signal.exchange(0); late != 0) missed = late;
+  }
   if (missed != 0) ::kill(::getpid(), missed);
 }
 

@@ -48,11 +48,17 @@ class Evaluations {
   bool due(std::int64_t step, bool at_end) const {
     return options_.evaluate_every > 0 && (at_end || step % options_.evaluate_every == 0);
   }
-  /// Adds what it finds to the step's line of metrics. Where a signal stops it the line waits in `position` instead.
+  /// Adds what it finds to the step's line of metrics. Where a signal or an error stops it the line waits in `position`
+  /// instead.
   void look(Position& position, nlohmann::ordered_json& line) {
     const Clock::time_point start = Clock::now();
     const Generator generator_before = generator_;
     progress_.status(fmt::format("step {}: looking at {}", in_prose(position.step), options_.evaluated));
+    const auto back_to_training = [&] {
+      generator_ = generator_before;
+      model_.set_training(true);
+      seconds_ += seconds_since(start);
+    };
     try {
       const Evaluation found = options_.evaluate();
       position.unevaluated = nullptr;
@@ -62,10 +68,12 @@ class Evaluations {
       progress_.message(fmt::format("step {}: {}", in_prose(position.step), found.text()));
     } catch (const EvaluationStopped&) {
       position.unevaluated = line;
+    } catch (...) {
+      position.unevaluated = line;
+      back_to_training();
+      throw;
     }
-    generator_ = generator_before;
-    model_.set_training(true);
-    seconds_ += seconds_since(start);
+    back_to_training();
   }
   /// All looks together.
   double seconds() const { return seconds_; }
@@ -86,8 +94,8 @@ void require_position_in(const data::BatchSource& source, const Position& positi
   const bool overflow = __builtin_mul_overflow(position.epoch, batches, &steps) || __builtin_add_overflow(steps, position.batch, &steps) ||
                         __builtin_mul_overflow(position.epoch, source.counted_tokens_per_epoch(), &tokens);
   if (overflow || position.step != steps) {
-    fail<DataError>("{}: its state is damaged: {} steps are not {} epochs of {} batches and {} more", path, position.step, position.epoch,
-                    batches, position.batch);
+    fail<DataError>("{}: its state is damaged: {} done, which are not {} of {} and {} more", path, plural(position.step, "step"),
+                    plural(position.epoch, "epoch"), plural(batches, "batch", "batches"), position.batch);
   }
   if (position.batch > 0) tokens += position.batch * source.batch(position.epoch, 0).counted_tokens;
   if (position.tokens != tokens)
@@ -203,7 +211,12 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
     }
   };
   const auto look_and_write = [&](nlohmann::ordered_json line, bool due) {
-    if (due) evaluations.look(position, line);
+    try {
+      if (due) evaluations.look(position, line);
+    } catch (...) {
+      try_save();
+      throw;
+    }
     if (position.unevaluated.is_null()) write_metrics(line);
   };
   if (!position.unevaluated.is_null()) {

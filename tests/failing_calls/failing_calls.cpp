@@ -157,6 +157,14 @@ ssize_t read(int file, void* bytes, std::size_t count) {
   }
   return ::syscall(SYS_read, file, bytes, count);
 }
+ssize_t pread(int file, void* bytes, std::size_t count, off_t offset) {
+  if (fails("read")) {
+    if (error_number) return -1;
+    count = (count + 1) / 2;
+  }
+  return ::syscall(SYS_pread64, file, bytes, count, offset);
+}
+ssize_t pread64(int file, void* bytes, std::size_t count, off64_t offset) __attribute__((alias("pread")));
 ssize_t write(int file, const void* bytes, std::size_t count) {
   if (fails("write")) {
     if (error_number) return -1;
