@@ -1,9 +1,9 @@
 #include <iostream>
-#include <iterator>
 
 #include "framework/base/error.h"
 #include "framework/data/text_file.h"
 #include "framework/data/utf8.h"
+#include "framework/io/files.h"
 #include "models/gpt/continuation.h"
 #include "tasks/char_lm/sampling.h"
 #include "tools/commands.h"
@@ -38,7 +38,7 @@ void sample(SampleOptions& options) {
   check(options);
   std::u32string prompt_text;
   if (options.prompt == "-") {
-    data::TextFile file = data::parse_text(std::string(std::istreambuf_iterator<char>(std::cin), {}), "--prompt -");
+    data::TextFile file = data::parse_text(io::read_file("/dev/stdin"), "--prompt -");
     print_notices(file.notices);
     prompt_text = std::move(file.text);
     options.prompt = data::encode_utf8(prompt_text);
