@@ -469,7 +469,7 @@ TEST_CASE("files that are no checkpoint of this model are refused with their pat
   CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = "two"; }), "its state is damaged"));
   CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = -1; }), "epoch must be a whole number from 0 on, not -1"));
   CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = 1; }), "are not 1 epoch of 4 batches and"));
-  CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = INT64_MAX; }), "are not 9223372036854775807 epochs"));
+  CHECK(has(refusal_of([](File&, Json& state) { state["epoch"] = INT64_MAX; }), "are not 9,223,372,036,854,775,807 epochs"));
   CHECK(has(refusal_of([](File&, Json& state) { state["batch"] = state["batch"].get<int>() ^ 1; }), "are not"));
   CHECK(has(refusal_of([](File&, Json& state) { state["tokens"] = state["tokens"].get<int>() + 1; }), "tokens are counted, so many steps count"));
   CHECK(has(refusal_of([](File&, Json& state) { state["step"] = state["optimizer_step"] = 3; }), "its losses are not those of 3 steps"));

@@ -91,11 +91,13 @@ void evaluate(const CLI::App& command, const EvaluateOptions& options) {
   const auto [questions, has_places, notices] = tasks::load_questions(options.eval_corpus_path, tasks::Places::optional);
   print_notices(notices);
   require_questions(options.eval_corpus_path, questions.front(), loaded.model->config());
-  train::Progress progress(train::progress_mode_from_string(options.common.progress));
-  const std::vector<std::u32string> answers = tasks::answer_questions(
-      *loaded.model, loaded.vocabulary, questions, options.eval_corpus_path, [&, total = static_cast<std::int64_t>(questions.size())](std::int64_t done) {
-        progress.count(done, total, "question", "answered");
-      });
+  const auto total = static_cast<std::int64_t>(questions.size());
+  const std::vector<std::u32string> answers = [&] {
+    // Its line is gone before anything else is said.
+    train::Progress progress(train::progress_mode_from_string(options.common.progress));
+    return tasks::answer_questions(*loaded.model, loaded.vocabulary, questions, options.eval_corpus_path,
+                                   [&](std::int64_t done) { progress.count(done, total, "question", "answered"); });
+  }();
   tasks::write_predictions(options.outputs_path, answers);
   note_missing_finetuning(loaded, options.reading_params_path);
   std::vector<std::optional<bool>> in_own_line;

@@ -53,8 +53,7 @@ std::string_view kind_behind_a_word(std::string_view bytes) {
   if (bytes.starts_with("BZh") && bytes.substr(std::min<std::size_t>(bytes.size(), 4), 6) == "1AY&SY") return "a bzip2 archive: unpack it with bunzip2";
   if (bytes.starts_with("GGUF") && bytes.substr(4, 4).find('\0') != std::string_view::npos)
     return "a GGUF file (llama.cpp): this program reads safetensors";
-  if (bytes.size() > 262 && bytes.substr(257, 5) == "ustar" && bytes.substr(0, 257).find('\0') != std::string_view::npos)
-    return "a tar archive: unpack it with tar -xf";
+  if (bytes.size() > 262 && bytes.substr(257, 5) == "ustar") return "a tar archive: unpack it with tar -xf";
   return "";
 }
 

@@ -267,8 +267,10 @@ class ContractChecker {
     const Values of_odd = gradients_at(inputs_, every_second(cotangents_, 1));
     for (std::size_t i = 0; i < yours_.size(); ++i) {
       if (yours_[i].empty() || !all_finite(yours_[i])) continue;  // what is not finite is said elsewhere
+      // A sum's rounding is relative to the largest of its terms.
       const double scale =
-          std::max({largest_magnitude(yours_[i]), largest_magnitude(of_other[i]), largest_magnitude(of_sum[i])});
+          std::max({largest_magnitude(yours_[i]), largest_magnitude(of_other[i]), largest_magnitude(of_sum[i]),
+                    largest_magnitude(parts[i]), largest_magnitude(of_odd[i])});
       const auto complain = [&](Cause cause, const std::string& what) {
         broken_by(name, cause, fmt::format("gradient of '{}': {}", subject_.inputs[i], what));
       };

@@ -30,7 +30,7 @@ struct TrainerOptions {
   std::int64_t evaluate_every = 0;      ///< steps between two looks; the end of the run is one more. 0: none
   std::string evaluated = {};           ///< what is looked at, for messages
   ProgressMode progress = ProgressMode::automatic;
-  nlohmann::json settings;              ///< what must be the same for a checkpoint to be resumed
+  nlohmann::json settings = nlohmann::json::object();  ///< what must be the same for a checkpoint to be resumed
   nlohmann::json resumed_settings;      ///< what the checkpoint must have in their place, where the run goes on otherwise
   std::map<std::string, std::string> notes = {};  ///< further metadata of the checkpoints
 };

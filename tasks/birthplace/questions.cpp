@@ -101,7 +101,7 @@ class Reader {
     const auto tabs = std::ranges::count(line, U'\t');
     const std::optional<std::u32string_view> separator = separator_in(line);
     const bool needs_place = places_ == Places::needed || result_.has_places;
-    if (number == 1 && tabs == 0 && !needs_place && line.find(U'?') == std::u32string_view::npos) {
+    if (number == 1 && tabs == 0 && !needs_place && !separator && line.find(U'?') == std::u32string_view::npos) {
       refuse(number, "neither a tab nor a question mark: this is no list of questions, one a line, with or without a tab "
                      "and the place");
     }
