@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ ! -x build/release/bin/gradus ]; then
-  echo "First the program is built: about TO-BE-MEASURED minutes on 2 cores. Then the demo takes two." >&2
+  echo "First the program is built: about seven minutes on 2 cores. Then the demo takes two." >&2
 fi
 third_party/install.sh
 cmake --preset release -DGRADUS_BUILD_TESTS=ON >/dev/null
