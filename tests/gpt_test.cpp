@@ -167,7 +167,8 @@ class Ragged : public data::BatchSource {
   std::string fingerprint() const override { return "ragged"; }
   data::Batch batch(std::int64_t epoch, std::int64_t index) const override {
     Generator generator(9, static_cast<std::uint64_t>(epoch * 2 + index) * 2);
-    return {random_integers({1, 16}, generator, 1, 10), random_integers({1, 16}, generator, 0, 10), {8, 1, 7}, 24};
+    const Tensor inputs = random_integers({1, 16}, generator, 1, 10), targets = random_integers({1, 16}, generator, 0, 10);
+    return {.inputs = inputs, .targets = targets, .lengths = {8, 1, 7}, .counted_tokens = 24};
   }
 };
 

@@ -168,7 +168,8 @@ int kill_and_resume(const std::string& command, const std::string& undisturbed, 
   const std::string line = command + "--writing_params_path killed --metrics killed.jsonl --checkpoint_every 2 --resume ";
   const std::int64_t stride = 2 * steps_logged(undisturbed + ".jsonl") / kills;
   int ends = 0;
-  for (int killed = 0; killed < kills || ends == 0;) {
+  bool ended = false;
+  for (int killed = 0; killed < kills || !ended;) {
     Program program(world(), gradus_command(words(line)));
     if (killed < kills) {
       // Some steps further on, then anywhere in a step: at times before the program has begun, at times in a save.
@@ -177,7 +178,8 @@ int kill_and_resume(const std::string& command, const std::string& undisturbed, 
       if (!program.has_ended()) program.send(SIGKILL);
     }
     const Outcome outcome = program.wait();
-    if (outcome.status == 128 + SIGKILL) {
+    ended = outcome.status != 128 + SIGKILL;
+    if (!ended) {
       ++killed;
       continue;
     }

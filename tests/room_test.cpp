@@ -116,7 +116,7 @@ TEST_CASE("where the disk fills up while it runs, the last checkpoint stands, an
       "until test -e m.checkpoint; do sleep 0.01; done; cp m.checkpoint ../good; "
       "until grep -q \"no checkpoint after step\" err; do cat /dev/zero >>filler 2>/dev/null; sleep 0.05; done; "
       "kill -INT $run; wait $run; echo status $?; cat err >&2; ls -A); "
-      "rm filler; step=$(gradus inspect m.checkpoint | sed -n '1s/.*after step \\([0-9]*\\).*/\\1/p'); " + pretrain + "--max_epochs 100000 --resume --max_steps $((step + 20)) 2>../resumed || cat ../resumed >&2; "
+      "rm filler; step=$(gradus inspect m.checkpoint | sed -n \"1s/.*after step \\([0-9]*\\).*/\\1/p\"); " + pretrain + "--max_epochs 100000 --resume --max_steps $((step + 20)) 2>../resumed || cat ../resumed >&2; "
       "test -e m && test -e m.checkpoint";
   const auto outcome = on_small_disk(8, fill);
   if (!outcome) return;
