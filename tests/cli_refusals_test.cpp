@@ -64,6 +64,9 @@ TEST_CASE("values that cannot be used") {
       {"evaluate ropes corpus.txt --reading_params_path model --eval_corpus_path held_out.tsv --outputs_path new", 2,
        "unknown variant 'ropes' (did you mean rope?); it must be one of vanilla, rope, synthesizer, perceiver, "
        "perceiver-ar"},
+      {pretrain + " --names ''", 2, "'' is not a number"},
+      {pretrain + " --threads ''", 2, "'' is not a number"},
+      {pretrain + " --seed 010", 2, "'010' begins with a zero"},
       {pretrain + " --max_epochs -1", 2, "--max_epochs must be at least 1, not -1"},
       {pretrain + " --micro_batches 0", 2, "--micro_batches must be at least 1, not 0"},
       {pretrain + " --batch_size -4", 2, "--batch_size must be at least 1, not -4"},

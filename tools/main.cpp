@@ -58,6 +58,7 @@ int run(int argc, char** argv) {
   tools::add_world(program);
   tools::add_bench(program);
   tools::add_gradcheck(program);
+  tools::refuse_empty_numbers(program);
 
   if (argc < 2) {
     std::fputs(program.help().c_str(), stdout);

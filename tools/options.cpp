@@ -92,12 +92,22 @@ CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_
       ->capture_default_str();
 }
 
+void refuse_empty_numbers(CLI::App& command) {
+  for (CLI::Option* option : command.get_options()) {
+    const std::string type = option->get_type_name();
+    if (type != "FLOAT" && type != "INT" && type != "UINT") continue;
+    option->check([](const std::string& text) { return text.empty() ? "'' is not a number" : std::string(); }, "");
+  }
+  for (CLI::App* child : command.get_subcommands({})) refuse_empty_numbers(*child);
+}
+
 CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help, const std::string& name) {
   return command.add_option(name, seed, help)
       ->check(
           [](const std::string& text) -> std::string {
             const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
             if (!digits) return fmt::format("'{}' is not a whole number from 0 on", text);
+            if (text.size() > 1 && text[0] == '0') return fmt::format("'{}' begins with a zero", text);
             errno = 0;
             std::strtoull(text.c_str(), nullptr, 10);
             return errno == ERANGE ? fmt::format("'{}' is too large", text) : std::string();

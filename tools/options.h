@@ -41,6 +41,10 @@ void print_config(const CLI::App& command);
 /// An integer option that also takes sizes like 4k and 2m.
 CLI::Option* add_integer(CLI::App& command, const std::string& name, std::int64_t& value, const std::string& help);
 
+/// Has the options of `command` and of its subcommands that take a number refuse an empty value, as of an unset variable
+/// in a script: the parser would read 0.
+void refuse_empty_numbers(CLI::App& command);
+
 /// A seed: a whole number from 0 on.
 CLI::Option* add_seed(CLI::App& command, std::uint64_t& seed, const std::string& help, const std::string& name = "--seed");
 
