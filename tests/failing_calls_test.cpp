@@ -36,6 +36,7 @@ const std::vector<LibraryEnd> ending_objects = {
 };
 /// Of libraries that are compiled into the program: a function.
 const std::vector<LibraryEnd> ending_functions = {
+    {"CLI::Option::check_", "CLI11 copies strings in App::get_option_no_throw, which is noexcept; the compiler may put it into its caller"},
     {"CLI::App::", "CLI11 copies strings in App::get_option_no_throw, which is noexcept"},
     {"nlohmann::", "nlohmann-json's destructor asks for memory"},
     {"__variant", "libstdc++ of GCC 12 destroys a std::variant whose copy failed as if it were whole"},

@@ -160,7 +160,7 @@ nn::NamedTensors parameters_of(const io::SafetensorsFile& file) {
 }
 
 void require_same_settings(const std::string& path, const nlohmann::json& saved, const nlohmann::json& settings) {
-  if (!saved.is_object()) fail<DataError>("{}: its settings are damaged: not a JSON object", path);
+  if (!saved.is_object() && !saved.is_null()) fail<DataError>("{}: its settings are damaged: not a JSON object", path);
   for (const auto& [name, value] : settings.items()) {
     if (saved.contains(name) && are_incomparable(saved[name], value)) continue;
     if (!saved.contains(name) || settings_text(saved[name]) != settings_text(value)) {
