@@ -55,8 +55,8 @@ const TemporaryFolder& world() {
 }
 
 const std::string pretrain =
-    "pretrain vanilla corpus.txt --writing_params_path new --metrics new.jsonl --checkpoint_every 2 --max_epochs 2 --max_steps 4 "
-    "--layers 1 --heads 2 --width 16 --block_size 96 --batch_size 4 --threads 1 --progress off";
+    "pretrain vanilla corpus.txt --writing_params_path new --metrics new.jsonl --checkpoint_every 2 --max_epochs 2 "
+    "--layers 1 --heads 2 --width 16 --block_size 96 --batch_size 16 --threads 1 --progress off";
 
 const Task inspecting{"inspect model", {}, {"model"}, 100};
 const Task making_world{"world new_world --train_people 6 --held_out_people 6 --places 4", {"new_world"}, {}};
