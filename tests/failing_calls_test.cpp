@@ -130,8 +130,9 @@ std::string end_in_library() {
   return "";
 }
 
-/// One line; where a device's memory is full, with the table of who holds it below.
-bool is_one_sentence(const std::string& text) {
+/// One line behind the notes; where a device's memory is full, with the table of who holds it below.
+bool is_one_sentence(std::string text) {
+  while (text.starts_with("note: ")) text.erase(0, text.find('\n') + 1);
   const bool has_table = text.starts_with("gradus: out of memory on ");
   return text.starts_with("gradus: ") && text.ends_with('\n') && (has_table || std::count(text.begin(), text.end(), '\n') == 1);
 }

@@ -24,8 +24,7 @@ namespace {
 bool is_for_tensors(const io::InputFile& file) {
   const std::string& path = file.path();
   if (path.ends_with(".safetensors") || path.ends_with(".params") || path.ends_with(".checkpoint")) return true;
-  const std::string beginning = file.beginning(io::telling_bytes);
-  return io::may_be_safetensors(beginning) || !io::binary_kind(beginning).empty();
+  return io::may_be_safetensors(file.beginning(io::telling_bytes));
 }
 
 /// `f32` for F32; a dtype that no tensor can have, as the format calls it.

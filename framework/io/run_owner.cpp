@@ -29,8 +29,9 @@ std::string one_line(std::string text) {
 }
 
 std::string whole(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream text;  // which takes an error of reading for the end
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
 }
 
 /// Field 22 of /proc/PID/stat, counted behind the name, which may hold anything; empty where there is no such process.
