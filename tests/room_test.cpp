@@ -110,12 +110,12 @@ TEST_CASE("room for one checkpoint: a warning before, one for each that fails, a
 }
 
 TEST_CASE("where the disk fills up while it runs, the last checkpoint stands, and the run goes on from it") {
-  // The disk is filled as soon as there is a checkpoint; later ones fail, and so does the last, on SIGINT.
+  // The disk is filled as soon as there is a checkpoint; later ones fail, and so does the last, on SIGTERM (a shell has what runs in the background ignore SIGINT).
   const std::string fill =
       "(" + pretrain + "--max_epochs 100000 --checkpoint_every 3 2>err & run=$!; "
       "until test -e m.checkpoint; do sleep 0.01; done; cp m.checkpoint ../good; "
       "until grep -q \"no checkpoint after step\" err; do cat /dev/zero >>filler 2>/dev/null; sleep 0.05; done; "
-      "kill -INT $run; wait $run; echo status $?; cat err >&2; ls -A); "
+      "kill -TERM $run; wait $run; echo status $?; cat err >&2; ls -A); "
       "rm filler; step=$(gradus inspect m.checkpoint | sed -n \"1s/.*after step \\([0-9]*\\).*/\\1/p\"); " + pretrain + "--max_epochs 100000 --resume --max_steps $((step + 20)) 2>../resumed || cat ../resumed >&2; "
       "test -e m && test -e m.checkpoint";
   const auto outcome = on_small_disk(8, fill);
