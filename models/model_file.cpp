@@ -55,7 +55,7 @@ LoadedModel load_model(const std::string& path, const std::string& variant, std:
     config = io::parse_json(file.require("config", path), path + ": its configuration").get<GptConfig>();
     config.validate();
   } catch (const nlohmann::json::exception& error) {
-    fail<DataError>("{}: its configuration is damaged: {}", path, error.what());
+    fail<DataError>("{}: its configuration is damaged: {}", path, io::reason_of(error));
   } catch (const UsageError& error) {
     fail<DataError>("{}: its configuration is damaged: {}", path, error.what());
   }

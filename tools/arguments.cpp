@@ -294,6 +294,10 @@ std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& 
   const std::vector<std::string>& arguments = merged.arguments;
   const auto [app, used] = find_subcommand(program, arguments);
   const std::vector<std::string> names = option_names(*app);
+  const std::vector<std::string> children = subcommand_names(*app);
+  if (!children.empty() && used < arguments.size() && !arguments[used].starts_with("-")) {
+    return fmt::format("'{}' has no subcommand '{}'{}", app->get_name(), arguments[used], did_you_mean(arguments[used], children));
+  }
   // A misspelt option may leave a required one missing: the misspelling is what the user wants to hear about.
   if (dynamic_cast<const CLI::ExtrasError*>(&error) || dynamic_cast<const CLI::RequiredError*>(&error)) {
     for (std::size_t i = used; i < arguments.size(); ++i) {
@@ -302,10 +306,6 @@ std::string explain_parse_error(const CLI::App& program, const CLI::ParseError& 
         return fmt::format("unknown option {}{}", name, did_you_mean(name, names));
       }
     }
-  }
-  const std::vector<std::string> children = subcommand_names(*app);
-  if (!children.empty() && used < arguments.size() && !arguments[used].starts_with("-")) {
-    return fmt::format("'{}' has no subcommand '{}'{}", app->get_name(), arguments[used], did_you_mean(arguments[used], children));
   }
   for (const auto& [name, origin] : merged.origins) {
     const std::string what = error.what();

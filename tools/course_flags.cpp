@@ -27,7 +27,7 @@ CLI::Option* add_course_flags(CLI::App& command, CourseFlags& flags, const std::
     const bool is_used = help.contains(name);
     CLI::Option* option = command.add_option(name, (is_used ? flags : *flags.unused).*member, is_used ? help.at(name) : "");
     if (name.ends_with("_path")) option->type_name("FILE");
-    else option->capture_default_str();
+    else if (is_used) option->capture_default_str();
     if (!is_used) option->group(unused_group);
   };
   add("--reading_params_path", &CourseFlags::reading_params_path);
@@ -53,11 +53,13 @@ void note_unused_flags(const CLI::App& command, const CourseFlags& flags) {
     const std::string name = option->get_name();
     const bool means_nothing = option->get_group() == unused_group || (name == "--bottleneck_dim" && !is_perceiver);
     const auto origin = option_origins().find(name);
-    if (means_nothing && origin != option_origins().end() && origin->second == "command line") unused.push_back(name);
+    // All of the assignment's scripts name a TensorBoard folder.
+    if (name == "--tb_expt_name" || !means_nothing) continue;
+    if (origin != option_origins().end() && origin->second == "command line") unused.push_back(name);
   }
   if (unused.empty()) return;
-  std::cerr << fmt::format("note: {} means nothing to {} {}: ignored, as the assignment's run.py does\n",
-                           fmt::join(unused, ", "), command.get_name(), flags.variant);
+  print_notices({fmt::format("{} {} nothing to {} {}: ignored, as the assignment's run.py does", fmt::join(unused, ", "),
+                             unused.size() == 1 ? "means" : "mean", command.get_name(), flags.variant)});
 }
 
 void require_same_latents(const CourseFlags& flags, const models::GptConfig& model) {

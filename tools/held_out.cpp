@@ -41,6 +41,8 @@ std::int64_t steps_between_evaluations(const TrainingRunOptions& options, std::i
 void check_evaluation_options(const TrainingRunOptions& options) {
   if (steps_between_evaluations(options, 1) > 0 && options.eval_corpus_path.empty())
     fail<UsageError>("--eval_every {}: add --eval_corpus_path FILE, what is to be evaluated", options.eval_every);
+  if (options.eval_every.empty() && !options.eval_corpus_path.empty())
+    print_notices({"--eval_corpus_path means nothing without --eval_every: ignored"});
 }
 
 HeldOut held_out_documents(const TrainingRunOptions& options, const data::Vocabulary& vocabulary,

@@ -43,9 +43,10 @@ nlohmann::ordered_json inspect_tensors(io::InputFile& input) {
   const bool is_checkpoint = train::is_checkpoint(file.metadata);
   std::cout << printable(is_checkpoint ? train::describe(file.metadata, path) : path + ": safetensors") << "\n";
   for (const auto& [key, text] : file.metadata) {
+    json["metadata"][key] = text;
+    if (is_checkpoint && key == "state") continue;  // numbers for --resume
     const std::string shown = key == "vocabulary" ? plural(data::decode_utf8(text, path).size(), "character") : printable(text);
     std::cout << fmt::format("  {}: {}\n", printable(key), shown);
-    json["metadata"][key] = text;
   }
   for (const auto& [entry, bad] : file.tensors) {
     std::cout << fmt::format("  {:40} {:5} ({}){}\n", printable(entry.name), dtype_text(entry.dtype), fmt::join(entry.shape, ","),
@@ -57,7 +58,7 @@ nlohmann::ordered_json inspect_tensors(io::InputFile& input) {
   }
   std::cout << fmt::format("{}, {}\n", plural(file.tensors.size(), "tensor"), plural(elements, "element"));
   if (not_finite > 0) std::cout << fmt::format("{} elements are NaN or infinite: as a model it cannot be used\n", not_finite);
-  if (const std::string notice = io::verification_notice(path, file.verified); !notice.empty()) std::cerr << "note: " << notice << "\n";
+  if (const std::string notice = io::verification_notice(path, file.verified); !notice.empty()) print_notices({notice});
   json["elements"] = elements;
   json["checksum"] = file.verified == io::Verified::everything ? "of all" : file.verified == io::Verified::data ? "of the tensors" : "none";
   return json;

@@ -12,6 +12,7 @@
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/devices.h"
+#include "tools/help_formatter.h"
 #include "tools/options.h"
 #include "tools/printable_streams.h"
 #include "tools/process.h"
@@ -37,15 +38,15 @@ int run(int argc, char** argv) {
   tools::install_devices();
   CLI::App program(
       "A deep-learning framework to read, learn from and train with.\n\n"
-      "  gradus demo                                       the whole job on a small built-in world\n"
-      "  gradus pretrain vanilla wiki.txt --writing_params_path vanilla.pretrain.params\n"
-      "  gradus gradcheck --op layer_norm                  is this gradient right?\n\n"
+      "  gradus demo                        the whole job on a small built-in world\n"
+      "  gradus pretrain vanilla wiki.txt --writing_params_path pretrained.params\n"
+      "  gradus gradcheck --op layer_norm   is this gradient right?\n\n"
       "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 129/130/143 interrupted.",
       "gradus");
+  program.formatter(std::make_shared<tools::HelpFormatter>());
   program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   program.set_version_flag("--version", [] { return "gradus 0.1.0\ninstructions: " + describe_instructions(); });
   program.require_subcommand(1);
-  program.get_formatter()->column_width(34);
   tools::add_demo(program);
   tools::add_pretrain(program);
   tools::add_pretrain_text(program);

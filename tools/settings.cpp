@@ -54,7 +54,10 @@ Settings read_config(const std::string& path) {
     if (trim(line).empty()) continue;
     const auto equals = line.find('=');
     if (equals == std::string::npos) fail<DataError>("{}: line {}: expected key = value", path, number);
-    settings.emplace_back(underscored(trim(line.substr(0, equals))), trim(line.substr(equals + 1)));
+    const std::string key = underscored(trim(line.substr(0, equals)));
+    if (std::ranges::any_of(settings, [&](const auto& setting) { return setting.first == key; }))
+      fail<DataError>("{}: line {}: '{}' is there twice", path, number, key);
+    settings.emplace_back(key, trim(line.substr(equals + 1)));
   }
   return settings;
 }

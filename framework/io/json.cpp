@@ -79,6 +79,12 @@ void require_json(std::string_view text, const std::string& what) {
 
 std::string brief(const nlohmann::json& value) { return bounded(escaped(value)); }
 
+std::string reason_of(const nlohmann::json::exception& error) {
+  const std::string text = error.what();
+  const std::size_t end = text.find("] ");
+  return end == std::string::npos ? text : text.substr(end + 2);
+}
+
 std::string in_quotes(const std::string& name) {
   const std::string text = escaped(name);
   return "'" + bounded(text.substr(1, text.size() - 2)) + "'";

@@ -25,6 +25,9 @@ Json parse_json(std::string_view text, const std::string& what) {
 /// A value as text for a message: whatever bytes its strings hold, and never longer than a line.
 std::string brief(const nlohmann::json& value);
 
+/// What an exception of the library says, without its number.
+std::string reason_of(const nlohmann::json::exception& error);
+
 /// 'name', for a message, with the same care.
 std::string in_quotes(const std::string& name);
 

@@ -15,6 +15,7 @@
 
 #include "framework/base/error.h"
 #include "framework/io/descriptor.h"
+#include "framework/io/destination.h"
 #include "framework/io/run_owner.h"
 
 namespace gradus::io {
@@ -61,11 +62,17 @@ class Acquisition {
   explicit Acquisition(const std::string& path) : path_(path), file_(true_path(path) + ".lock") {}
   ~Acquisition() { close(); }
 
-  /// The lock's descriptor.
+  /// The lock's descriptor; the file does not say yet whose it is.
   int run() {
     while (!try_once()) close();
-    write_owner();
     return std::exchange(descriptor_, -1);
+  }
+  void write_owner(int descriptor) const {
+    const std::string text = RunOwner::this_process().to_text();
+    errno = ENOSPC;  // of a write that is cut short
+    const bool written = ::ftruncate(descriptor, 0) == 0 &&
+                         ::pwrite(descriptor, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+    if (!written) refuse("its lock {} cannot be written: {}", file_, std::strerror(errno));
   }
   const std::string& file() const { return file_; }
   const std::string& taken_over() const { return taken_over_; }
@@ -123,7 +130,11 @@ class Acquisition {
     }
     if (descriptor_ < 0 && errno == ELOOP) refuse("{} is a symbolic link and no lock: remove it", file_);
     if (descriptor_ < 0 && errno == EISDIR) refuse("{} is a folder and no lock: remove it", file_);
-    if (descriptor_ < 0) refuse("its lock {} cannot be written: {}", file_, std::strerror(errno));
+    if (const int error = errno; descriptor_ < 0) {
+      if (error == EACCES && ::access(file_.c_str(), F_OK) == 0)
+        refuse("the lock {} of another user is there; if none of their runs writes it, have them remove it", file_);
+      refuse("its lock {} cannot be written: {}", file_, std::strerror(error));
+    }
     struct stat info {};
     if (::fstat(descriptor_, &info) != 0 || !S_ISREG(info.st_mode))
       refuse("{} is not a regular file and no lock: remove it", file_);
@@ -161,16 +172,6 @@ class Acquisition {
                               path_, owner.description());
   }
 
-  void write_owner() {
-    const std::string text = RunOwner::this_process().to_text();
-    const bool written = ::ftruncate(descriptor_, 0) == 0 &&
-                         ::pwrite(descriptor_, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
-    if (written) return;
-    const std::string reason = std::strerror(errno);
-    if (is_same_file(descriptor_, file_.c_str())) ::unlink(file_.c_str());
-    refuse("its lock {} cannot be written: {}", file_, reason);
-  }
-
   std::string path_, file_, taken_over_;
   int descriptor_ = -1;
   bool created_ = false;
@@ -195,8 +196,9 @@ RunLock::RunLock(const std::vector<std::string>& paths) {
       held_.reserve(ordered.size());
       free->file = acquisition.file();
       free->descriptor = acquisition.run();
-      free->is_held = true;
+      free->is_held = true;  // before the text is there: a signal that ends the process removes the file
       held_.push_back(&*free);
+      acquisition.write_owner(free->descriptor);
       if (!acquisition.taken_over().empty()) taken_over_.push_back(acquisition.taken_over());
     }
   } catch (...) {
@@ -220,9 +222,7 @@ void RunLock::release_all() noexcept {
 std::string true_path(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ignored;
-  fs::path target = fs::absolute(path, ignored);
-  for (int links = 0; links < 40 && fs::is_symlink(target, ignored); ++links)
-    target = target.parent_path() / fs::read_symlink(target, ignored);
+  const fs::path target = fs::absolute(destination_of(path).path, ignored);
   return fs::weakly_canonical(target.parent_path(), ignored) / target.filename();
 }
 

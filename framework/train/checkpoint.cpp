@@ -61,7 +61,7 @@ State read_state(const std::string& text, const std::string& path) {
       state.position.unevaluated = io::parse_json<nlohmann::ordered_json>(line, path + ": its state: unevaluated");
     }
   } catch (const nlohmann::json::exception& error) {
-    require(false, error.what());
+    require(false, io::reason_of(error));
   }
   return state;
 }
@@ -161,13 +161,14 @@ nn::NamedTensors parameters_of(const io::SafetensorsFile& file) {
 
 void require_same_settings(const std::string& path, const nlohmann::json& saved, const nlohmann::json& settings) {
   if (!saved.is_object() && !saved.is_null()) fail<DataError>("{}: its settings are damaged: not a JSON object", path);
+  std::string differences;
   for (const auto& [name, value] : settings.items()) {
     if (saved.contains(name) && are_incomparable(saved[name], value)) continue;
-    if (!saved.contains(name) || settings_text(saved[name]) != settings_text(value)) {
-      fail<UsageError>("{}: cannot resume with another {}: it was {}, now it is {}", path, name,
-                       saved.contains(name) ? io::brief(saved[name]) : "absent", io::brief(value));
-    }
+    if (saved.contains(name) && settings_text(saved[name]) == settings_text(value)) continue;
+    differences += fmt::format("{}another {}: it was {}, now it is {}", differences.empty() ? "" : "; ", name,
+                               saved.contains(name) ? io::brief(saved[name]) : "absent", io::brief(value));
   }
+  if (!differences.empty()) fail<UsageError>("{}: cannot resume with {}", path, differences);
   for (const auto& [name, value] : saved.items()) {
     if (!settings.contains(name))
       fail<UsageError>("{}: cannot resume without {}: the run that it is of had it as {}", path, name, io::brief(value));

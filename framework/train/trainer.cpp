@@ -284,7 +284,8 @@ TrainingResult train(nn::Module& model, Generator& generator, optim::AdamW& opti
                      std::chrono::duration<double>(Clock::now() - last_checkpoint).count() > options.checkpoint_seconds;
     const bool requested = SignalScope::take_save_request();
     if (result.signal != 0) save();
-    else if (requested || due || at_end) try_save();
+    else if ((requested || due || at_end) && try_save() && requested)
+      progress.message(fmt::format("saved {} after step {}", options.checkpoint_path, position.step));
   }
   const std::string curve = position.losses.drawing(progress.width());
   if (!curve.empty()) progress.message(curve);
