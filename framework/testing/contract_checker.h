@@ -30,6 +30,7 @@ class ContractChecker {
   void nothing_left_over();
   // contracts_linear.cpp
   void linear();
+  double rounding_of_terms(std::size_t input) const;
   std::optional<double> wrong_size_of_upstream(std::size_t input, double slack) const;
 
   bool broken() const { return !reports_.empty() && !reports_.back().held; }

@@ -63,7 +63,7 @@ bool ContractChecker::is_in_domain(const Tensors& inputs) const {
       const Numbers now = outputs[k].to_vector<double>(), before = line_.outputs()[k].to_vector<double>();
       if (now.size() != before.size()) return false;
       for (std::size_t e = 0; e < now.size(); ++e) {
-        if (Line::is_unbounded(now[e], outputs[k].dtype()) != Line::is_unbounded(before[e], outputs[k].dtype())) return false;
+        if (std::isfinite(now[e]) != std::isfinite(before[e])) return false;
       }
     }
     return true;

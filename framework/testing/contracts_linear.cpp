@@ -3,6 +3,7 @@
 
 #include "framework/tensor/creation.h"
 #include "framework/testing/contract_checker.h"
+#include "framework/testing/own_rounding.h"
 
 namespace gradus::testing {
 namespace {
@@ -35,6 +36,11 @@ Tensors every_second(const Tensors& cotangents, std::size_t begin) {
 }
 
 }  // namespace
+
+/// Where terms as large as the outputs cancel, their rounding is left.
+double ContractChecker::rounding_of_terms(std::size_t input) const {
+  return 64 * unit_of_gradient(subject_, inputs_[input]) * line_.output_size() / std::min(1.0, line_.typical_size(input));
+}
 
 /// Powers of two scale without rounding: a backward that treats large or small upstream gradients in another way shows.
 std::optional<double> ContractChecker::wrong_size_of_upstream(std::size_t input, double slack) const {
@@ -95,7 +101,7 @@ void ContractChecker::linear() {
       added[e] += of_other[i][e];
     }
     const double slack = (scale <= line_.negligible_gradient(i) ? 2 * scale : rounding(i) * scale) +
-                         4 * largest_magnitude(own_rounding_[i]);
+                         4 * largest_magnitude(own_rounding_[i]) + rounding_of_terms(i);
     if (!(largest_difference(twice, of_twice[i]) <= slack))
       return complain(Cause::not_linear, "twice the upstream gradient does not give twice the gradient");
     if (const std::optional<double> factor = wrong_size_of_upstream(i, slack)) {

@@ -19,6 +19,7 @@ struct Evaluation {
   double moved = 0;      ///< the displacement that rounding left of t
   double size = 0;       ///< of the terms of f that differ from those at 0, root of the sum of squares
   double quantum = 0;    ///< rounding unit of those terms; what cannot be resolved at all
+  double unit_at_0 = 0;  ///< rounding unit of what those terms are at 0: also where they do not differ by a bit
   bool valid = true;     ///< finite, and on the same branch of the function as at 0; `value` is NaN outside its domain
 };
 using Curve = std::function<Evaluation(double t)>;

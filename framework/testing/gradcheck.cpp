@@ -97,38 +97,38 @@ class Checker {
     }
   }
 
-  /// Of infinity and NaN there are no differences: outputs that are none, or too large to be told from it, count for
-  /// nothing. Where forward gives NaN, no gradient can be told right.
+  /// Of infinity and NaN there are no differences: such outputs count for nothing. Those beside them count for less, so
+  /// that sums stay finite. Where forward gives NaN, no gradient can be told right.
   void leave_out_what_has_no_differences() {
     bool any_counts = false, any_left_out = false;
     for (std::size_t k = 0; k < line_.outputs().size(); ++k) {
       if (!cotangents_[k].defined()) continue;
       const Tensor& output = line_.outputs()[k];
+      const double huge = output.dtype() == DType::f64 ? 1e270 : 1e32;
       const Numbers values = output.to_vector<double>();
       Numbers counting = cotangents_[k].to_vector<double>();
-      std::int64_t unbounded = 0, first = -1, first_nan = -1;
+      std::vector<std::size_t> left_out;
+      std::size_t shown = 0;
       for (std::size_t e = 0; e < values.size(); ++e) {
-        if (!Line::is_unbounded(values[e], output.dtype())) continue;
+        if (std::fabs(values[e]) > huge) counting[e] *= output.dtype() == DType::f64 ? 0x1p-120 : 0x1p-24;
+        if (std::isfinite(values[e])) continue;
         counting[e] = 0;
-        if (unbounded++ == 0) first = static_cast<std::int64_t>(e);
-        if (first_nan < 0 && std::isnan(values[e])) first_nan = static_cast<std::int64_t>(e);
+        left_out.push_back(e);
+        if (std::isnan(values[e]) && !std::isnan(values[left_out[shown]])) shown = left_out.size() - 1;
       }
-      any_counts |= unbounded < static_cast<std::int64_t>(values.size());
-      any_left_out |= unbounded > 0;
-      if (unbounded == 0) continue;
+      any_counts |= left_out.size() < values.size();
       cotangents_[k] = from_values(output.shape(), counting, output.dtype());
-      const std::string name = k < subject_.outputs.size() ? subject_.outputs[k] : std::to_string(k);
-      if (first_nan >= 0) {
-        has_nan_outputs_ = true;
-        report_.verdict = worse(report_.verdict, Verdict::cannot_tell);
-        report_.note = fmt::format("forward gives NaN for the output '{}' at {}: nothing can be told about its gradient", name,
-                                   place_of(output.shape(), first_nan));
-      } else {
-        report_.note = fmt::format("forward gives {:.3g} for the output '{}' at {}{}: left out", values[static_cast<std::size_t>(first)], name,
-                                   place_of(output.shape(), first), unbounded > 1 ? fmt::format(" and {} more", unbounded - 1) : "");
-      }
+      if (left_out.empty()) continue;
+      any_left_out = true;
+      const double value = values[left_out[shown]];
+      has_nan_outputs_ |= std::isnan(value);
+      report_.note = fmt::format("forward gives {} for the output '{}' at {}{}: {}", std::isnan(value) ? "NaN" : fmt::format("{}", value),
+                                 k < subject_.outputs.size() ? subject_.outputs[k] : std::to_string(k),
+                                 place_of(output.shape(), static_cast<std::int64_t>(left_out[shown])),
+                                 left_out.size() > 1 ? fmt::format(" and {} more", left_out.size() - 1) : "",
+                                 std::isnan(value) ? "nothing can be told about its gradient" : "left out");
     }
-    if (any_left_out && !any_counts) report_.verdict = worse(report_.verdict, Verdict::cannot_tell);
+    if (has_nan_outputs_ || (any_left_out && !any_counts)) report_.verdict = worse(report_.verdict, Verdict::cannot_tell);
     line_.set_cotangents(cotangents_);
   }
 

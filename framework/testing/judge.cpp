@@ -125,7 +125,7 @@ bool Judge::is_confirmed(const Direction& direction, double yours, const Derivat
     const double width = up.moved - down.moved, fine = integral(eight_points), coarse = integral(six_points);
     const double left_over = fine - (up.value - down.value), expected = std::fabs(error * width);
     const double doubt = std::fabs(fine - coarse) + 8 * derivative.noise + 2 * derivative.bar * width + rounding(direction) * width;
-    if (!(doubt <= 0.25 * expected)) continue;
+    if (!up.valid || !down.valid || !(doubt <= 0.25 * expected)) continue;
     if (std::fabs(left_over) > 0.5 * expected) return true;
     const double nearby = (claimed_along(direction, h * 0x1p-10) + claimed_along(direction, -h * 0x1p-10)) / 2;
     return std::fabs(yours - nearby) >= 0.5 * std::fabs(error);

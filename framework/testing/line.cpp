@@ -136,7 +136,7 @@ Evaluation Line::at(const Direction& direction, double t) {
     return result;
   }
   result.valid = decisions == base_decisions_;
-  long double squares = 0, sizes = 0;
+  long double squares = 0, sizes = 0, units_at_0 = 0;
   for (std::size_t k = 0; k < cotangents_.size(); ++k) {
     if (cotangents_[k].empty()) continue;
     visit_elements((*outputs)[k], [&]<class T>(const T* y) {
@@ -148,13 +148,16 @@ Evaluation Line::at(const Direction& direction, double t) {
         result.value += term;
         result.magnitude += std::fabs(term);
         sizes += size * size;
-        const long double unit = std::max<long double>(half_unit_[k] * std::fabs(size), smallest_unit_[k] * std::fabs(upstream));
+        const long double least = smallest_unit_[k] * std::fabs(upstream), unit = std::max(half_unit_[k] * std::fabs(size), least),
+                          unit_at_0 = std::max<long double>(half_unit_[k] * std::fabs(upstream * before), least);
         squares += unit * unit;
+        units_at_0 += unit_at_0 * unit_at_0;
       }
     });
   }
   result.quantum = static_cast<double>(std::sqrt(squares));
   result.size = static_cast<double>(std::sqrt(sizes));
+  result.unit_at_0 = static_cast<double>(std::sqrt(units_at_0));
   result.valid &= std::isfinite(result.value) && std::isfinite(result.quantum);
   return result;
 }
@@ -185,10 +188,6 @@ Derivative Line::derivative(const Direction& direction, double good_enough, Effo
   return second.conclusive && (!first.conclusive || second.bar < first.bar) ? second : first;
 }
 
-bool Line::is_unbounded(double value, DType dtype) {
-  return !(std::fabs(value) <= (dtype == DType::f64 ? 1e290 : 1e37));
-}
-
 bool Line::reaches_unbounded(const Direction& direction) {
   const double scale = std::max(typical_[direction.input], std::fabs(base_[direction.input][direction.begin]));
   for (const double share : {0x1p-3, 0x1p-6, 0x1p-10, 0x1p-20}) {
@@ -203,7 +202,7 @@ bool Line::reaches_unbounded(const Direction& direction) {
         const Numbers now = (*outputs)[k].to_vector<double>();
         for (std::size_t e = 0; e < now.size(); ++e) {
           const double before = base_outputs_[k][e];
-          if (is_unbounded(before, outputs_[k].dtype()) && now[e] != before && !(std::isnan(now[e]) && std::isnan(before)))
+          if (!std::isfinite(before) && now[e] != before && !(std::isnan(now[e]) && std::isnan(before)))
             return true;
         }
       }
@@ -254,6 +253,10 @@ Derivative Line::quick_derivative(const Direction& direction, double good_enough
       {.scale = typical_[direction.input], .good_enough = good_enough, .noise = noise, .effort = Effort::quick});
 }
 
+double Line::unresolved_gradient(std::size_t input, std::int64_t element) const {
+  return 4 * output_quantum_ / std::max(typical_[input], std::fabs(base_[input][element]));
+}
+
 double Line::negligible_gradient(std::size_t input) const {
   return 256 * unit_roundoff_of(inputs_[input].dtype()) * output_size_ / typical_[input];
 }
@@ -299,6 +302,7 @@ Line::Column Line::column(std::size_t input, std::int64_t element) {
         result.magnitude = std::fabs(result.value);
         result.size = std::max(std::fabs(now), std::fabs(before));
         result.quantum = std::max(half_unit_[k] * result.size, smallest_unit_[k]);
+        result.unit_at_0 = std::max(half_unit_[k] * std::fabs(before), smallest_unit_[k]);
         result.valid &= std::isfinite(result.value);
         return result;
       };

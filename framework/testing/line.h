@@ -33,7 +33,7 @@ class Line {
   /// With steps relative to the element that moves (or to the tensor where many do), and again relative to the tensor
   /// where that does not settle it; thorough: with steps of all sizes. `good_enough`: stop at this bar.
   Derivative derivative(const Direction& direction, double good_enough, Effort effort = Effort::normal);
-  /// Whether an output without a number, or too large for differences, becomes another along the direction.
+  /// Whether an output that is infinite or NaN becomes another along the direction.
   bool reaches_unbounded(const Direction& direction);
   /// Whether outputs that count answer to small moves of the input where it takes other values altogether: larger ones,
   /// of the other sign, anywhere in its range.
@@ -52,12 +52,12 @@ class Line {
   double typical_size(std::size_t input) const { return typical_[input]; }
   /// Root of the sum of squares of outputs * cotangents; of the cotangents alone where all outputs are zero.
   double output_size() const { return output_size_; }
-  /// A value of which no differences can be taken.
-  static bool is_unbounded(double value, DType dtype);
   /// Where an input moves by its own size, gradients below this change the outputs by no more than a few of their
   /// rounding errors: the rounding of a gradient that is truly zero, as of the bias of attention's keys, stays below
   /// it.
   double negligible_gradient(std::size_t input) const;
+  /// Where the element moves by its own size, or the tensor's, such a gradient changes the outputs by their rounding alone.
+  double unresolved_gradient(std::size_t input, std::int64_t element) const;
   std::int64_t evaluations() const { return evaluations_; }
 
  private:

@@ -42,10 +42,13 @@ class OwnRounding {
       const double explained = explained_by(more_bits[i]), explained_by_outputs = explained_by(more_by_outputs[i]);
       double least = 64 * unit * scale;
       if (inputs_[i].dtype() != DType::f64) least = std::max(least, trust_in_f32 * scale);
+      const double of_any = std::min(largest_magnitude(last_bits[i]), of_terms);
       for (std::size_t e = 0; e < result[i].size(); ++e) {
-        const double seen = std::min(last_bits[i][e], explained), from_outputs = std::min(by_outputs[i][e], explained_by_outputs),
+        const double seen = std::max(std::min(last_bits[i][e], explained), of_any),
+                     from_outputs = std::min(by_outputs[i][e], explained_by_outputs),
                      not_repeated = std::min(again[i][e], 1024 * unit * scale);
-        result[i][e] = std::max(least, allowance * std::max({seen, from_outputs, not_repeated}));
+        result[i][e] = std::max({least, allowance * std::max({seen, from_outputs, not_repeated}),
+                                 line_.unresolved_gradient(i, static_cast<std::int64_t>(e))});
       }
     }
     return result;

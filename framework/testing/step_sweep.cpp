@@ -20,8 +20,12 @@ struct Known : Estimate {
 class Sweep {
  public:
   Sweep(const Curve& curve, double first, double smallest, double noise) : curve_(curve), noise_(noise) {
-    double h = first;
-    for (int k = 0; k < most_levels && h >= smallest; ++k, h /= 2) levels_.push_back({h, at(h), at(-h)});
+    double h = first, unit = 0;
+    for (int k = 0; k < most_levels && h >= smallest; ++k, h /= 2) {
+      const Evaluation up = at(h), down = at(-h);
+      for (const double found : {up.unit_at_0, down.unit_at_0}) unit = std::isfinite(found) ? std::max(unit, found) : unit;
+      levels_.push_back({h, up, down, unit});
+    }
   }
 
   void measure() {
@@ -31,10 +35,10 @@ class Sweep {
 
   Known central() const {
     return refined(2, [this](const Level& level) -> std::optional<Quotient> {
-      const auto& [h, up, down] = level;
+      const auto& [h, up, down, unit] = level;
       if (!up.valid || !down.valid || !(up.moved > down.moved)) return std::nullopt;
       const double width = up.moved - down.moved;
-      return Quotient{(up.value - down.value) / width, rounding(up, down) / width};
+      return Quotient{(up.value - down.value) / width, rounding(up, down, unit) / width};
     });
   }
 
@@ -43,7 +47,7 @@ class Sweep {
     return refined(1, [this, is_right](const Level& level) -> std::optional<Quotient> {
       const Evaluation& found = is_right ? level.up : level.down;
       if (!std::isfinite(found.value) || !std::isfinite(found.quantum) || found.moved == 0) return std::nullopt;
-      return Quotient{found.value / found.moved, rounding(found, found) / std::fabs(found.moved)};
+      return Quotient{found.value / found.moved, rounding(found, found, level.unit) / std::fabs(found.moved)};
     });
   }
 
@@ -58,6 +62,7 @@ class Sweep {
   struct Level {
     double h;
     Evaluation up, down;
+    double unit;  ///< rounding unit of all that larger steps move: smaller ones may not show it, and miss it
   };
   struct Quotient {
     double value, rounding;
@@ -71,8 +76,8 @@ class Sweep {
   static bool moves(const Evaluation& found) { return found.value != 0 && !std::isnan(found.value); }
   static bool level_moves(const Level& level) { return moves(level.up) || moves(level.down); }
 
-  double rounding(const Evaluation& a, const Evaluation& b) const {
-    return 2 * std::max({noise_, a.quantum, b.quantum}) + 4 * unit_roundoff * (a.magnitude + b.magnitude);
+  double rounding(const Evaluation& a, const Evaluation& b, double unit) const {
+    return 2 * std::max({noise_, unit, a.quantum, b.quantum}) + 4 * unit_roundoff * (a.magnitude + b.magnitude);
   }
 
   /// Where small steps change nothing and larger ones do, the function either leaves a flat part there or climbs a
@@ -95,7 +100,7 @@ class Sweep {
     const double height = std::fabs(beyond.value);
     if (!(height <= largest_share * beyond.size)) return;
     if (height > before / 64) stair_ = height;
-    noise_ = std::max(noise_, height);
+    noise_ = std::max(noise_, height / 2);  // of a value in the middle of its stair
   }
 
   /// Between the smallest steps nothing but noise is left of the differences' differences.
@@ -178,8 +183,9 @@ Derivative sweep_steps(const Curve& curve, const DerivativeOptions& options, dou
     result.right = right.value;
     result.side_bar = side_bar;
     estimate = {(left.value + right.value) / 2, std::fabs(left.value - right.value) / 2 + side_bar};
-  } else if (!of_a.is_known() && !of_b.is_known() && left.is_known() != right.is_known()) {
-    estimate = left.is_known() ? left : right;  // at the edge of the domain
+  } else if (const Estimate& side = left.bar <= right.bar ? left : right;
+             side.bar < estimate.bar && (agree(side, estimate) || !of_a.is_known() || !of_b.is_known())) {
+    estimate = side;  // close to the edge of the domain, or at it
   }
   result.conclusive = estimate.is_known();
   result.value = estimate.value;
