@@ -190,7 +190,7 @@ Derivative Line::derivative(const Direction& direction, double good_enough, Effo
 
 bool Line::reaches_unbounded(const Direction& direction) {
   const double scale = std::max(typical_[direction.input], std::fabs(base_[direction.input][direction.begin]));
-  for (const double share : {0x1p-3, 0x1p-6, 0x1p-10, 0x1p-20}) {
+  for (double share = 0.5; share > 0x1p-24; share /= 2) {
     for (const double side : {1.0, -1.0}) {
       double moved = 0;
       std::uint64_t decisions = 0;

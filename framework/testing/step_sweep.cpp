@@ -29,8 +29,9 @@ class Sweep {
   }
 
   void measure() {
-    find_stair();
     find_noise();
+    for (int stairs = 0; stairs < 4 && find_stair(); ++stairs) {
+    }
   }
 
   Known central() const {
@@ -80,27 +81,37 @@ class Sweep {
     return 2 * std::max({noise_, unit, a.quantum, b.quantum}) + 4 * unit_roundoff * (a.magnitude + b.magnitude);
   }
 
-  /// Where small steps change nothing and larger ones do, the function either leaves a flat part there or climbs a
-  /// stair, whose height is the jump at the edge. A jump by a good part of the value is a branch of the function and no
-  /// stair.
-  void find_stair() {
-    constexpr double largest_share = 0x1p-6;
-    const auto flat = std::find_if_not(levels_.begin(), levels_.end(), level_moves);
-    if (flat == levels_.begin() || levels_.end() - flat < 3 || std::any_of(flat, levels_.end(), level_moves)) return;
-    const double side = moves((flat - 1)->up) ? 1 : -1;
-    double flat_until = flat->h, moved_at = (flat - 1)->h;
-    Evaluation beyond = side > 0 ? (flat - 1)->up : (flat - 1)->down;
-    const double before = std::fabs(beyond.value);
-    for (int halving = 0; halving < 40; ++halving) {
-      const double h = (flat_until + moved_at) / 2;
-      const Evaluation found = at(side * h);
-      (moves(found) ? moved_at : flat_until) = h;
-      if (moves(found)) beyond = found;
+  /// Where the function leaves the line that the smallest steps show, it bends, or it jumps: halving the interval tells.
+  /// A jump by a small part of the value is a stair, as of a result rounded to fewer digits, or of a solver that stops:
+  /// between two of them the slope is not the function's. A jump by more is a branch.
+  bool find_stair() {
+    const Known known = central();
+    if (!known.is_known()) return false;
+    const auto rest = [&](const Evaluation& found) { return found.value - known.value * found.moved; };
+    std::size_t k = 0;
+    while (levels_[k].h > known.step) ++k;
+    for (std::size_t farther = k; farther-- > 0 && k - farther <= 8;) {
+      for (const double side : {1.0, -1.0}) {
+        const Evaluation& found = side > 0 ? levels_[farther].up : levels_[farther].down;
+        const double blur = 4 * rounding(found, found, levels_[farther].unit) + 4 * known.bar * std::fabs(found.moved);
+        if (!(std::fabs(rest(found)) > blur) || !std::isfinite(found.value)) continue;
+        double on_line = levels_[k].h, beyond = levels_[farther].h;
+        Evaluation before = side > 0 ? levels_[k].up : levels_[k].down, after = found;
+        for (int halving = 0; halving < 40; ++halving) {
+          const double h = (on_line + beyond) / 2;
+          const Evaluation between = at(side * h);
+          const bool has_left = std::fabs(rest(between)) > std::fabs(rest(found)) / 2;
+          (has_left ? beyond : on_line) = h;
+          (has_left ? after : before) = between;
+        }
+        const double height = std::fabs(rest(after) - rest(before));
+        if (!(height > std::fabs(rest(found)) / 64) || !(height <= 0x1p-6 * after.size) || !(height > stair_)) return false;
+        stair_ = height;
+        noise_ = std::max(noise_, height / 2);  // of a value in the middle of its stair
+        return true;
+      }
     }
-    const double height = std::fabs(beyond.value);
-    if (!(height <= largest_share * beyond.size)) return;
-    if (height > before / 64) stair_ = height;
-    noise_ = std::max(noise_, height / 2);  // of a value in the middle of its stair
+    return false;
   }
 
   /// Between the smallest steps nothing but noise is left of the differences' differences.
