@@ -1,6 +1,7 @@
 #include "framework/testing/step_sweep.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 #include <vector>
@@ -16,6 +17,39 @@ constexpr int most_levels = 52, sweep_columns = 6;
 struct Known : Estimate {
   double step = 0;
 };
+
+/// Where among equal steps the sixth differences are largest: of a jump they are ten times its height.
+struct Roughness {
+  double height = 0, at = 0, size = 0;
+};
+
+Roughness roughest(const Curve& curve, double centre, double spacing, int points) {
+  static constexpr std::array<double, 7> sixth = {1, -6, 15, -20, 15, -6, 1};
+  std::vector<Evaluation> f;
+  for (int k = 0; k < points; ++k) f.push_back(curve(centre + spacing * (k - (points - 1) / 2.0)));
+  Roughness found;
+  for (int k = 0; k + 6 < points; ++k) {
+    double difference = 0;
+    for (int j = 0; j < 7; ++j) difference += sixth[j] * f[k + j].value;
+    if (std::fabs(difference) / 10 > found.height)
+      found = {std::fabs(difference) / 10, f[k + 3].moved, std::max(f[k].size, f[k + 6].size)};
+  }
+  return found;
+}
+
+/// Looked at from ever nearer, a bend becomes a line, and a jump stays what it is. A jump by a good part of the value is
+/// a branch, and none of these.
+double largest_jump(const Curve& curve, double centre, double window) {
+  double spacing = window / 16;
+  Roughness now = roughest(curve, centre, spacing, 33);
+  const double before = now.height;
+  for (int look = 1; look <= 12 && now.height > 0; ++look) {
+    spacing /= 4;
+    now = roughest(curve, now.at, spacing, 13);
+    if (look % 2 == 0 && now.height < before / 8) return 0;
+  }
+  return now.height <= 0x1p-6 * now.size ? now.height : 0;
+}
 
 class Sweep {
  public:
@@ -81,35 +115,18 @@ class Sweep {
     return 2 * std::max({noise_, unit, a.quantum, b.quantum}) + 4 * unit_roundoff * (a.magnitude + b.magnitude);
   }
 
-  /// Where the function leaves the line that the smallest steps show, it bends, or it jumps: halving the interval tells.
-  /// A jump by a small part of the value is a stair, as of a result rounded to fewer digits, or of a solver that stops:
-  /// between two of them the slope is not the function's. A jump by more is a branch.
+  /// Where larger steps contradict smaller ones, the function may jump between: by a small part of its value, as a result
+  /// rounded to fewer digits does, or a solver that stops. Between two such stairs the slope is not the function's. (A
+  /// jump by a good part is a branch; a bend is none at all.)
   bool find_stair() {
     const Known known = central();
-    if (!known.is_known()) return false;
-    const auto rest = [&](const Evaluation& found) { return found.value - known.value * found.moved; };
-    std::size_t k = 0;
-    while (levels_[k].h > known.step) ++k;
-    for (std::size_t farther = k; farther-- > 0 && k - farther <= 8;) {
-      for (const double side : {1.0, -1.0}) {
-        const Evaluation& found = side > 0 ? levels_[farther].up : levels_[farther].down;
-        const double blur = 4 * rounding(found, found, levels_[farther].unit) + 4 * known.bar * std::fabs(found.moved);
-        if (!(std::fabs(rest(found)) > blur) || !std::isfinite(found.value)) continue;
-        double on_line = levels_[k].h, beyond = levels_[farther].h;
-        Evaluation before = side > 0 ? levels_[k].up : levels_[k].down, after = found;
-        for (int halving = 0; halving < 40; ++halving) {
-          const double h = (on_line + beyond) / 2;
-          const Evaluation between = at(side * h);
-          const bool has_left = std::fabs(rest(between)) > std::fabs(rest(found)) / 2;
-          (has_left ? beyond : on_line) = h;
-          (has_left ? after : before) = between;
-        }
-        const double height = std::fabs(rest(after) - rest(before));
-        if (!(height > std::fabs(rest(found)) / 64) || !(height <= 0x1p-6 * after.size) || !(height > stair_)) return false;
-        stair_ = height;
-        noise_ = std::max(noise_, height / 2);  // of a value in the middle of its stair
-        return true;
-      }
+    if (!known.is_known() || known.step >= levels_.front().h / 2) return false;
+    for (double window = levels_.front().h; window > known.step / 4 && window > levels_.front().h * 0x1p-20; window /= 16) {
+      const double height = largest_jump(curve_, 0, window);
+      if (!(height > std::max(stair_, 8 * noise_))) continue;
+      stair_ = height;
+      noise_ = std::max(noise_, height / 2);  // of a value in the middle of its stair
+      return true;
     }
     return false;
   }
@@ -161,6 +178,16 @@ Estimate both(const Estimate& a, const Estimate& b) {
 }
 
 }  // namespace
+
+double largest_jump_nearby(const Curve& curve, double scale) {
+  constexpr int tiles = 12;
+  double largest = 0;
+  for (int tile = 0; tile < tiles; ++tile) {
+    const double centre = scale / 4 * ((2.0 * tile + 1) / tiles - 1);
+    largest = std::max(largest, largest_jump(curve, centre, scale / 4 / tiles));
+  }
+  return largest;
+}
 
 Derivative sweep_steps(const Curve& curve, const DerivativeOptions& options, double noise) {
   const double scale = std::fabs(options.scale), first = scale / 4;
