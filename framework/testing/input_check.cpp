@@ -179,6 +179,11 @@ class InputCheck {
       if (element.verdict != Verdict::cannot_tell && !element.left_out)
         result_.scale = std::max(result_.scale, std::fabs(element.expected));
     }
+    judge_->start_over();
+    for (ElementVerdict& element : result_.elements) {
+      if (judge_->is_to_be_judged_again(element, claimed))
+        element = judge_->judge({input_, element.element, element.element + 1}, element.element, element.yours, claimed);
+    }
     result_.checked = static_cast<std::int64_t>(yours_.size());
     const bool none = is_none();
     const double scale = none ? 0 : std::max(result_.scale, std::min(claimed, 1e300));

@@ -13,6 +13,8 @@ namespace {
 /// So many accusations of one input rest on all the evidence, later ones on the ladders alone. What cannot be told stays
 /// so after that many attempts.
 constexpr int fully_proven = 24, most_proofs = 600;
+/// Fewer where one evaluation touches many elements.
+constexpr double elements_of_proofs = 2e5;
 
 /// Nodes and weights of Gauss and Legendre on [-1, 1]; the positive nodes, as they lie symmetrically.
 struct Quadrature {
@@ -66,12 +68,14 @@ ElementVerdict Judge::judge(const Direction& direction, std::int64_t number, dou
   const bool is_blurred = bars_allowed * derivative.bar > sharp * std::max(scale, std::fabs(yours)) && !derivative.constant;
   const bool is_doubted = !derivative.conclusive || is_blurred || !fits(derivative, yours, own_rounding);
   bool is_proven = false;
-  if (is_doubted && prove && accusations_ < fully_proven && proofs_ < most_proofs) {
+  const double cost = static_cast<double>(line.output_elements() + line.inputs()[input_].numel());
+  const auto enough = static_cast<int>(std::clamp(elements_of_proofs / cost, 2.0, double{fully_proven}));
+  if (is_doubted && prove && accusations_ < enough && proofs_ < most_proofs) {
     ++proofs_;
     derivative = with_forward_mode(direction, line.derivative(direction, 0, Line::Effort::thorough));
-    const bool is_close = std::fabs(yours - derivative.value) <= 1e-5 * std::max(scale, std::fabs(yours));
-    if (derivative.conclusive && is_close && direction.end - direction.begin == 1 && !fits(derivative, yours, own_rounding)) {
-      if (const double jump = line.largest_jump(direction); jump > derivative.noise) {
+    const bool is_single = direction.end - direction.begin == 1;
+    if (derivative.conclusive && is_single && is_close(yours, derivative.value, scale) && !fits(derivative, yours, own_rounding)) {
+      if (const double jump = std::max(line.largest_jump(direction), largest_stair_); jump > derivative.noise) {
         derivative = with_forward_mode(direction, line.derivative(direction, 0, Line::Effort::thorough, jump));
         derivative.stair = jump;
       }

@@ -33,6 +33,12 @@ class Judge {
   /// rest on all the evidence; else an earlier one must have.
   ElementVerdict judge(const Direction& direction, std::int64_t number, double yours, double scale, bool prove = true);
 
+  /// After an accusation whose error is small beside jumps that were found at other elements since.
+  bool is_to_be_judged_again(const ElementVerdict& verdict, double scale) const {
+    return verdict.verdict == Verdict::disagree && is_close(verdict.yours, verdict.expected, scale) && largest_stair_ > 0;
+  }
+  void start_over() { accusations_ = proofs_ = 0; }
+
   /// Of a sum of claimed elements with random signs.
   double rounding(const Direction& direction) const;
   bool is_exact() const { return is_exact_; }          ///< forward mode is there, and nothing contradicted it
@@ -41,6 +47,10 @@ class Judge {
   int contradicted_accusations() const { return contradicted_; }
 
  private:
+  /// So close that forward's own inaccuracy may be all of the difference.
+  static bool is_close(double yours, double expected, double scale) {
+    return std::fabs(yours - expected) <= 1e-5 * std::max(scale, std::fabs(yours));
+  }
   bool fits(const Derivative& derivative, double yours, double rounding) const;
   Derivative with_forward_mode(const Direction& direction, Derivative differences);
   Derivative forward_mode(const Direction& direction) const;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "framework/autograd/modes.h"
 #include "framework/kernels/cpu/copy.h"
@@ -59,6 +58,7 @@ Line::Line(const Subject& subject, const Tensors& inputs) : subject_(subject) {
 
 void Line::set_cotangents(const Tensors& cotangents) {
   cotangents_.clear();
+  moving_quanta_.clear();
   long double squares = 0, size = 0, upstream = 0;
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     cotangents_.push_back(cotangents[k].defined() ? cotangents[k].to_vector<double>() : std::vector<double>{});
@@ -178,7 +178,7 @@ Derivative Line::derivative(const Direction& direction, double good_enough, Effo
   const bool single = direction.end - direction.begin == 1;
   const double typical = typical_[direction.input],
                own = single ? std::fabs(base_[direction.input][direction.begin]) : typical;
-  DerivativeOptions options{.good_enough = good_enough, .output_quantum = output_quantum_, .noise = noise, .effort = effort};
+  DerivativeOptions options{.good_enough = good_enough, .output_quantum = moving_quantum(direction.input), .noise = noise, .effort = effort};
   const auto with_scale = [&](double scale) {
     options.scale = scale;
     options.noise_step = scale * noise_spacing(direction.input);
@@ -259,8 +259,38 @@ Derivative Line::quick_derivative(const Direction& direction, double good_enough
       {.scale = typical_[direction.input], .good_enough = good_enough, .noise = noise, .effort = Effort::quick});
 }
 
-double Line::unresolved_gradient(std::size_t input, std::int64_t element) const {
-  return 4 * output_quantum_ / std::max(typical_[input], std::fabs(base_[input][element]));
+double Line::moving_quantum(std::size_t input) {
+  const auto [found, is_new] = moving_quanta_.try_emplace(input, 0);
+  if (!is_new) return found->second;
+  std::vector<std::vector<bool>> moves;
+  for (const auto& values : base_outputs_) moves.emplace_back(values.size(), false);
+  for (int trial = 0; trial < 4; ++trial) {
+    StreamReader reader(11, static_cast<std::uint64_t>(trial));
+    auto signs = std::make_shared<std::vector<std::int8_t>>(base_[input].size());
+    for (std::int8_t& sign : *signs) sign = reader.next_integer(0, 1) ? 1 : -1;
+    const Direction direction{input, 0, static_cast<std::int64_t>(signs->size()), signs};
+    const Displacement displacement(*this, direction);
+    double moved = 0;
+    std::uint64_t decisions = 0;
+    const std::optional<Tensors> outputs = evaluate(direction, std::ldexp(typical_[input], -6 * (trial / 2)), moved, decisions);
+    for (std::size_t k = 0; outputs && k < moves.size(); ++k) {
+      if (base_outputs_[k].empty()) continue;
+      const Numbers now = (*outputs)[k].to_vector<double>();
+      for (std::size_t e = 0; e < now.size(); ++e) moves[k][e] = moves[k][e] || now[e] != base_outputs_[k][e];
+    }
+  }
+  long double squares = 0;
+  for (std::size_t k = 0; k < moves.size(); ++k) {
+    for (std::size_t e = 0; e < moves[k].size() && !cotangents_[k].empty(); ++e) {
+      const long double unit = static_cast<long double>(half_unit_[k]) * cotangents_[k][e] * base_outputs_[k][e];
+      if (moves[k][e] && std::isfinite(unit)) squares += unit * unit;
+    }
+  }
+  return found->second = static_cast<double>(std::sqrt(squares));
+}
+
+double Line::unresolved_gradient(std::size_t input, std::int64_t element) {
+  return 4 * moving_quantum(input) / std::max(typical_[input], std::fabs(base_[input][element]));
 }
 
 double Line::negligible_gradient(std::size_t input) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -60,7 +61,7 @@ class Line {
   /// it.
   double negligible_gradient(std::size_t input) const;
   /// Where the element moves by its own size, or the tensor's, such a gradient changes the outputs by their rounding alone.
-  double unresolved_gradient(std::size_t input, std::int64_t element) const;
+  double unresolved_gradient(std::size_t input, std::int64_t element);
   std::int64_t evaluations() const { return evaluations_; }
 
  private:
@@ -79,6 +80,8 @@ class Line {
   std::optional<Tensors> evaluate(const Direction& direction, double t, double& moved, std::uint64_t& decisions);
   Tensors outputs_of(const Tensors& inputs);
   double noise_spacing(std::size_t input) const;
+  /// Rounding unit of the outputs that depend on the input at all.
+  double moving_quantum(std::size_t input);
 
   const Subject& subject_;
   Tensors inputs_, outputs_;
@@ -87,6 +90,7 @@ class Line {
   std::vector<double> half_unit_;      ///< unit roundoff by output
   std::vector<double> smallest_unit_;  ///< what the declared accuracy leaves open, whatever the element
   std::uint64_t base_decisions_ = 0;
+  std::map<std::size_t, double> moving_quanta_;  ///< by input
   double output_quantum_ = 0, output_size_ = 0;
   std::int64_t evaluations_ = 0;
 };

@@ -35,7 +35,7 @@ class RoundingScope {
 
 class OwnRounding {
  public:
-  OwnRounding(const Subject& subject, const Line& line, const Tensors& cotangents, const Tensors& gradients,
+  OwnRounding(const Subject& subject, Line& line, const Tensors& cotangents, const Tensors& gradients,
               std::uint64_t seed)
       : subject_(subject), line_(line), inputs_(line.inputs()), cotangents_(cotangents), seed_(seed) {
     claimed_ = values_of(gradients);
@@ -186,7 +186,7 @@ class OwnRounding {
   }
 
   const Subject& subject_;
-  const Line& line_;
+  Line& line_;
   const Tensors& inputs_;
   const Tensors& cotangents_;
   const std::uint64_t seed_;
@@ -200,7 +200,7 @@ double unit_of_gradient(const Subject& subject, const Tensor& input) {
   return input.dtype() == DType::f64 && subject.backward_dtype == DType::f64 ? 0x1p-53 : 0x1p-24;
 }
 
-std::vector<Numbers> own_rounding(const Subject& subject, const Line& line, const Tensors& cotangents,
+std::vector<Numbers> own_rounding(const Subject& subject, Line& line, const Tensors& cotangents,
                                   const Tensors& gradients, std::uint64_t seed) {
   return OwnRounding(subject, line, cotangents, gradients, seed).run();
 }

@@ -11,7 +11,7 @@ namespace gradus::testing {
 /// By input and element. Seen from what last-bit changes of the inputs, the upstream gradients and (where backward is
 /// given them) the outputs do to the gradient, as far as the conditioning of the gradient explains it: larger changes
 /// must do as much more. What is left is the author's own rounding, to single precision say, and is none of it.
-std::vector<Numbers> own_rounding(const Subject& subject, const Line& line, const Tensors& cotangents,
+std::vector<Numbers> own_rounding(const Subject& subject, Line& line, const Tensors& cotangents,
                                   const Tensors& gradients, std::uint64_t seed);
 
 /// Unit roundoff of the gradient that is claimed for an input.

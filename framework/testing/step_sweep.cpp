@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -125,7 +126,7 @@ class Sweep {
       const double height = largest_jump(curve_, 0, window);
       if (!(height > std::max(stair_, 8 * noise_))) continue;
       stair_ = height;
-      noise_ = std::max(noise_, height / 2);  // of a value in the middle of its stair
+      noise_ = std::max({noise_, height / 2, std::numeric_limits<double>::denorm_min()});  // of a value in the middle of its stair
       return true;
     }
     return false;
