@@ -59,7 +59,7 @@ Line::Line(const Subject& subject, const Tensors& inputs) : subject_(subject) {
 void Line::set_cotangents(const Tensors& cotangents) {
   cotangents_.clear();
   moving_quanta_.clear();
-  long double squares = 0, size = 0, upstream = 0;
+  long double size = 0, upstream = 0;
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     cotangents_.push_back(cotangents[k].defined() ? cotangents[k].to_vector<double>() : std::vector<double>{});
     for (std::size_t e = 0; e < cotangents_[k].size(); ++e) {
@@ -67,12 +67,8 @@ void Line::set_cotangents(const Tensors& cotangents) {
       if (!std::isfinite(term)) continue;
       upstream += cotangents_[k][e] * cotangents_[k][e];
       size += term * term;
-      const long double unit =
-          std::max<long double>(half_unit_[k] * std::fabs(term), smallest_unit_[k] * std::fabs(cotangents_[k][e]));
-      squares += unit * unit;
     }
   }
-  output_quantum_ = static_cast<double>(std::sqrt(squares));
   output_size_ = static_cast<double>(std::sqrt(size > 0 ? size : upstream));
 }
 
@@ -282,7 +278,8 @@ double Line::moving_quantum(std::size_t input) {
   long double squares = 0;
   for (std::size_t k = 0; k < moves.size(); ++k) {
     for (std::size_t e = 0; e < moves[k].size() && !cotangents_[k].empty(); ++e) {
-      const long double unit = static_cast<long double>(half_unit_[k]) * cotangents_[k][e] * base_outputs_[k][e];
+      const long double upstream = std::fabs(cotangents_[k][e]),
+                        unit = upstream * std::max(half_unit_[k] * std::fabs(base_outputs_[k][e]), smallest_unit_[k]);
       if (moves[k][e] && std::isfinite(unit)) squares += unit * unit;
     }
   }

@@ -91,7 +91,7 @@ class Line {
   std::vector<double> smallest_unit_;  ///< what the declared accuracy leaves open, whatever the element
   std::uint64_t base_decisions_ = 0;
   std::map<std::size_t, double> moving_quanta_;  ///< by input
-  double output_quantum_ = 0, output_size_ = 0;
+  double output_size_ = 0;
   std::int64_t evaluations_ = 0;
 };
 
