@@ -141,6 +141,7 @@ const OpSpec& mean_op() {
     };
     spec.backward_composite = [](BackwardCall& call) {
       const double count = reduction_of(call.input_spec(0).shape, call.attributes()).count;
+      if (count == 0) return call.set_gradient(0, {});  // it has no elements: 0/0 would reach the cotangent's gradient
       call.set_gradient(0, broadcast_to(with_kept_axes(call, call.cotangent() / count), call.input_spec(0).shape));
     };
     spec.samples = reduction_samples;
@@ -190,6 +191,7 @@ const OpSpec& var_op() {
     spec.backward_composite = [](BackwardCall& call) {
       const Tensor x = call.input(0);
       const Reduction r = reduction_of(x.shape(), call.attributes());
+      if (r.count == 0) return call.set_gradient(0, {});
       Integers axes;
       for (int axis = 0; axis < x.rank(); ++axis) if (r.reduced[axis]) axes.push_back(axis);
       const double scale = 2 / std::max(0.0, r.count - call.number("correction"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "framework/base/plural.h"
 #include "framework/kernels/cpu/copy.h"
 
 namespace gradus::testing::foreign {
@@ -11,12 +12,43 @@ static_assert(GRADUS_MAX_RANK == max_rank);
 
 namespace {
 
-constexpr std::int64_t unreadable_pages = 16;  ///< on each side
+constexpr std::int64_t unreadable_pages = 256;  ///< on each side
 
 /// What elements hold before they are written, as bits: NaNs that no arithmetic starts with, and an unlikely integer.
-std::uint64_t pattern_of(DType dtype) {
+std::uint64_t unwritten(DType dtype) {
   if (dtype == DType::f64) return 0x7ffadbadc0def00d;
   return dtype == DType::f32 ? 0x7ffadbad : 0x8badf00ddeadbeef;
+}
+
+/// An element of the filler: of which buffer, and how many elements from its first or last one; `most` stands for more.
+struct FillerMark {
+  static constexpr std::int64_t most = 255;
+  int buffer = 0;
+  std::int64_t distance = 0;
+};
+static_assert(max_buffers <= 256);
+
+// The 23 bits of an f32's payload. An f64 has them at the top of its own, so that a mark survives a conversion.
+constexpr std::uint32_t mark_base = 0x7b0000;
+constexpr std::uint64_t integer_base = 0x8badf00d00000000;
+
+std::uint64_t bits_of(const FillerMark& mark, DType dtype) {
+  const auto code = static_cast<std::uint64_t>(mark.buffer << 8 | std::min(mark.distance, FillerMark::most));
+  if (dtype == DType::f64) return 0x7ff0000000000000 | (mark_base | code) << 29;
+  return dtype == DType::f32 ? 0x7f800000 | mark_base | code : integer_base | code;
+}
+
+std::optional<FillerMark> mark_of(std::uint64_t bits, DType dtype) {
+  std::uint64_t rest = 0;  // of the bits, beside the code
+  if (dtype == DType::f64) rest = (bits & ~(std::uint64_t{1} << 63)) ^ (0x7ff0000000000000 | std::uint64_t{mark_base} << 29);
+  else if (dtype == DType::f32) rest = (bits & 0x7fffffff) ^ (0x7f800000 | mark_base);
+  else rest = bits ^ integer_base;
+  if (dtype == DType::f64) {
+    if (rest & ((std::uint64_t{1} << 29) - 1)) return {};
+    rest >>= 29;
+  }
+  if (rest > 0xffff) return {};
+  return FillerMark{static_cast<int>(rest >> 8), static_cast<std::int64_t>(rest & 0xff)};
 }
 
 /// Calls function.operator()<Word>() with the unsigned integer of an element's size.
@@ -26,24 +58,37 @@ auto with_word(const Buffer& buffer, Function&& function) {
   return function.template operator()<std::uint32_t>();
 }
 
-void fill_with_pattern(const Buffer& buffer, std::byte* data_area, std::int64_t begin, std::int64_t end) {
+/// How many elements a position outside lies before the first (1, 2, ...), or behind the last (0, 1, ...).
+std::int64_t elements_away(const Buffer& buffer, std::int64_t position) {
+  if (position >= buffer.end()) return (position - buffer.end()) / buffer.element_bytes;
+  return (buffer.begin - position + buffer.element_bytes - 1) / buffer.element_bytes;
+}
+
+void put_filler(const Buffer& buffer, std::byte* data_area, std::int64_t begin, std::int64_t end) {
   with_word(buffer, [&]<class Word>() {
-    std::fill(reinterpret_cast<Word*>(data_area + begin), reinterpret_cast<Word*>(data_area + end),
-              static_cast<Word>(pattern_of(buffer.dtype)));
+    for (std::int64_t at = begin; at < end; at += buffer.element_bytes) {
+      *reinterpret_cast<Word*>(data_area + at) =
+          static_cast<Word>(bits_of({buffer.number, elements_away(buffer, at)}, buffer.dtype));
+    }
   });
 }
 
-/// Positions in [begin, end) whose element is the pattern (or is not): how many, the first and the last.
+void put_filler_around(const Buffer& buffer, std::byte* data_area) {
+  put_filler(buffer, data_area, buffer.pages, buffer.begin);
+  put_filler(buffer, data_area, buffer.end(), buffer.pages + buffer.page_bytes);
+}
+
+/// Positions in [begin, end) whose element is wanted: how many, the first and the last.
 struct Found {
   std::int64_t count = 0, first = 0, last = 0;
 };
-Found find_pattern(const Buffer& buffer, const std::byte* data_area, std::int64_t begin, std::int64_t end,
-                   bool is_pattern) {
+template <class Wanted>
+Found find_elements(const Buffer& buffer, const std::byte* data_area, std::int64_t begin, std::int64_t end,
+                    Wanted&& wanted) {
   return with_word(buffer, [&]<class Word>() {
     Found found;
-    const Word pattern = static_cast<Word>(pattern_of(buffer.dtype));
     for (std::int64_t at = begin; at < end; at += buffer.element_bytes) {
-      if ((*reinterpret_cast<const Word*>(data_area + at) == pattern) != is_pattern) continue;
+      if (!wanted(at, std::uint64_t{*reinterpret_cast<const Word*>(data_area + at)})) continue;
       if (found.count++ == 0) found.first = at;
       found.last = at;
     }
@@ -82,7 +127,7 @@ Layout::Layout(const OpRecord& op, const std::vector<Shape>& inputs, const std::
 }
 
 void Layout::add(Role role, int index, const std::string& name, DType dtype, const Shape& shape) {
-  Buffer buffer{role, index, name, dtype, shape};
+  Buffer buffer{role, static_cast<int>(buffers.size()), index, name, dtype, shape};
   buffer.count = shape.numel();
   buffer.element_bytes = size_in_bytes(dtype);
   buffer.pages = bytes;
@@ -111,7 +156,7 @@ void Layout::place(bool at_end) {
 }
 
 void fill(const Buffer& buffer, std::byte* data_area, const Tensor& content) {
-  clear(buffer, data_area);
+  put_filler_around(buffer, data_area);
   if (buffer.count == 0) return;
   std::byte* const to = data_area + buffer.begin;
   const auto bytes = static_cast<std::size_t>(buffer.end() - buffer.begin);
@@ -120,7 +165,11 @@ void fill(const Buffer& buffer, std::byte* data_area, const Tensor& content) {
 }
 
 void clear(const Buffer& buffer, std::byte* data_area) {
-  fill_with_pattern(buffer, data_area, buffer.pages, buffer.pages + buffer.page_bytes);
+  put_filler_around(buffer, data_area);
+  with_word(buffer, [&]<class Word>() {
+    std::fill(reinterpret_cast<Word*>(data_area + buffer.begin), reinterpret_cast<Word*>(data_area + buffer.end()),
+              static_cast<Word>(unwritten(buffer.dtype)));
+  });
 }
 
 Tensor read(const Buffer& buffer, const std::byte* data_area) {
@@ -132,15 +181,21 @@ Tensor read(const Buffer& buffer, const std::byte* data_area) {
 }
 
 std::optional<std::string> find_stray_write(const Buffer& buffer, const std::byte* data_area) {
-  const Found before = find_pattern(buffer, data_area, buffer.pages, buffer.begin, false);
+  const auto is_changed = [&](std::int64_t at, std::uint64_t bits) {
+    return bits != bits_of({buffer.number, elements_away(buffer, at)}, buffer.dtype);
+  };
+  const Found before = find_elements(buffer, data_area, buffer.pages, buffer.begin, is_changed);
   if (before.count > 0) return "wrote " + place_outside(buffer, before.last);
-  const Found behind = find_pattern(buffer, data_area, buffer.end(), buffer.pages + buffer.page_bytes, false);
+  const Found behind =
+      find_elements(buffer, data_area, buffer.end(), buffer.pages + buffer.page_bytes, is_changed);
   if (behind.count > 0) return "wrote " + place_outside(buffer, behind.first);
   return {};
 }
 
 std::optional<std::string> find_unwritten(const Buffer& buffer, const std::byte* data_area) {
-  const Found missing = find_pattern(buffer, data_area, buffer.begin, buffer.end(), true);
+  const Found missing =
+      find_elements(buffer, data_area, buffer.begin, buffer.end(),
+                    [&](std::int64_t, std::uint64_t bits) { return bits == unwritten(buffer.dtype); });
   if (missing.count == 0) return {};
   if (missing.count == buffer.count) {
     return fmt::format("left {} unwritten (or added to it without setting it first)", buffer.name);
@@ -157,14 +212,29 @@ std::optional<std::string> find_unwritten(const Buffer& buffer, const std::byte*
       missing.count, buffer.count, buffer.name, first);
 }
 
-std::string place_outside(const Buffer& buffer, std::int64_t position) {
-  if (position < buffer.begin) {
-    const std::int64_t before = (buffer.begin - position + buffer.element_bytes - 1) / buffer.element_bytes;
-    return fmt::format("before the start of {}: {} element{} before its first", buffer.name, before,
-                       before == 1 ? "" : "s");
+std::optional<std::string> find_stray_read(const Buffer& result, const Layout& layout, const std::byte* data_area) {
+  std::optional<FillerMark> mark;
+  find_elements(result, data_area, result.begin, result.end(), [&](std::int64_t, std::uint64_t bits) {
+    if (!mark) mark = mark_of(bits, result.dtype);
+    return false;
+  });
+  if (!mark || mark->buffer >= static_cast<int>(layout.buffers.size())) return {};
+  const Buffer& source = layout.buffers[static_cast<std::size_t>(mark->buffer)];
+  const bool before = source.begin > source.pages;  // the other side has no filler
+  if (mark->distance == FillerMark::most) {
+    return fmt::format("read {} {}: {} elements or more from it", before ? "before the start of" : "past the end of",
+                       source.name, mark->distance);
   }
-  return fmt::format("past the end of {}: element {} of {}, counted from 0", buffer.name,
-                     (position - buffer.begin) / buffer.element_bytes, buffer.count);
+  return "read " + place_outside(source, before ? source.begin - mark->distance * source.element_bytes
+                                                : source.end() + mark->distance * source.element_bytes);
+}
+
+std::string place_outside(const Buffer& buffer, std::int64_t position) {
+  const std::int64_t away = elements_away(buffer, position);
+  if (position < buffer.begin)
+    return fmt::format("before the start of {}: {} before its first", buffer.name, plural(away, "element"));
+  return fmt::format("past the end of {}: element {} of {}, counted from 0", buffer.name, buffer.count + away,
+                     buffer.count);
 }
 
 std::string place_inside(const Buffer& buffer, std::int64_t position) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -133,6 +134,14 @@ void read_op(const gradus_op& op, OpRecord& record) {
   }
 }
 
+OpRecord unusable(const std::string& name, const std::string& problem) {
+  OpRecord record;
+  std::memset(static_cast<void*>(&record), 0, sizeof record);
+  std::snprintf(record.name, sizeof record.name, "%s", name.c_str());
+  std::snprintf(record.problem, sizeof record.problem, "%s", problem.c_str());
+  return record;
+}
+
 }  // namespace
 
 int read_description(const gradus_library* library, OpRecord* records) {
@@ -148,8 +157,14 @@ int read_description(const gradus_library* library, OpRecord* records) {
   std::set<std::string> names;
   for (int i = 0; i < library->op_count; ++i) {
     std::memset(static_cast<void*>(&records[i]), 0, sizeof(OpRecord));
-    copy_new_name(library->ops[i].name, fmt::format("op {}", i + 1), records[i].name, names);
-    read_op(library->ops[i], records[i]);
+    std::string name = fmt::format("op-{}", i + 1);  // where its own cannot be used
+    try {
+      copy_new_name(library->ops[i].name, fmt::format("op {}", i + 1), records[i].name, names);
+      name = records[i].name;
+      read_op(library->ops[i], records[i]);
+    } catch (const ContractError& error) {
+      records[i] = unusable(name, error.what());
+    }
   }
   return library->op_count;
 }

@@ -22,6 +22,7 @@ std::string_view to_string(Kind kind) {
     case Kind::input_modified: return "input modified";
     case Kind::refused: return "refused";
     case Kind::bad_description: return "bad description";
+    case Kind::nothing_to_check: return "nothing to check";
   }
   return "unknown";
 }

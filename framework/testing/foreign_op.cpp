@@ -240,6 +240,8 @@ class ForeignOp::Session {
       if (buffer.role != written) continue;
       if (const auto stray = find_stray_write(buffer, process.data()))
         fail_foreign(Kind::out_of_bounds, who(), stage, *stray);
+      if (const auto stray = find_stray_read(buffer, layout, process.data()))
+        fail_foreign(Kind::out_of_bounds, who(), stage, *stray);
       if (const auto missing = find_unwritten(buffer, process.data()))
         fail_foreign(Kind::unwritten, who(), stage, *missing);
       results[static_cast<std::size_t>(buffer.index)] = read(buffer, process.data());
@@ -322,6 +324,17 @@ Subject ForeignOp::subject() const {
   return subject;
 }
 
+void ForeignOp::require_gradient() const {
+  const OpRecord& record = session_->record();
+  const bool any = std::any_of(record.outputs, record.outputs + record.output_count, [](const OutputRecord& output) {
+    return is_floating(dtype_of_code(output.dtype));
+  });
+  if (!any) {
+    throw ForeignFailure(Kind::nothing_to_check, fmt::format("{}: {} has no gradient to check: it gives integers alone",
+                                                             session_->library, name()));
+  }
+}
+
 void ForeignOp::look_for_reads_before_buffers(const Tensors& inputs) const {
   struct AtStart {
     explicit AtStart(Session& session) : session(session) { session.at_end = false; }
@@ -358,6 +371,7 @@ ForeignOp ForeignLibrary::op(const std::string& name, const std::map<std::string
   session->timeout = timeout_;
   session->sandbox = sandbox_;
   const OpRecord& record = session->record();
+  if (record.problem[0]) throw ForeignFailure(Kind::bad_description, fmt::format("{}: {}", library, record.problem));
   session->summary = record.summary;
   std::vector<std::string> known;
   for (int a = 0; a < record.attribute_count; ++a) {
@@ -383,6 +397,7 @@ ForeignOp ForeignLibrary::op(const std::string& name, const std::map<std::string
 }
 
 CheckReport check(const ForeignOp& op, const Tensors& inputs, const CheckOptions& options) {
+  op.require_gradient();
   op.look_for_reads_before_buffers(inputs);
   CheckReport report = check(op.subject(), inputs, options);
   report.contracts.push_back({.name = "within its buffers, every element written"});

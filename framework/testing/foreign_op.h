@@ -26,6 +26,7 @@ enum class ForeignFailureKind {
   input_modified,   ///< wrote to what it may only read
   refused,          ///< the op itself returned an error
   bad_description,  ///< what it says of itself cannot be
+  nothing_to_check,  ///< it has no gradient: all its outputs are integers
 };
 
 std::string_view to_string(ForeignFailureKind kind);
@@ -60,6 +61,8 @@ class ForeignOp {
   void set_input(const ForeignInput& input);
 
   Tensors draw_inputs(std::uint64_t seed) const;
+  /// Throws ForeignFailure (nothing_to_check) where no output has a gradient.
+  void require_gradient() const;
   /// Its functions throw ForeignFailure for whatever the op does wrong.
   Subject subject() const;
   /// Calls every function once with buffers that begin, rather than end, at an unreadable page.
@@ -83,7 +86,8 @@ class ForeignLibrary {
   explicit ForeignLibrary(const std::string& path, double timeout = 10, bool sandbox = false);
 
   const std::vector<std::string>& names() const { return names_; }
-  /// Throws UsageError for an unknown op or attribute, naming the known ones.
+  /// Throws UsageError for an unknown op or attribute, naming the known ones; ForeignFailure for an op that describes
+  /// itself wrongly.
   ForeignOp op(const std::string& name, const std::map<std::string, double>& attributes = {}) const;
 
  private:

@@ -10,7 +10,7 @@
 
 namespace gradus::testing::foreign {
 
-inline constexpr int name_size = 64, summary_size = 256, max_ops = 64;
+inline constexpr int name_size = 64, summary_size = 256, problem_size = 512, max_ops = 1024;
 inline constexpr int max_buffers = 6 * GRADUS_MAX_COUNT;
 
 // A library's description, without pointers. Unused bytes are zero, so that records can be compared.
@@ -30,6 +30,7 @@ struct AttributeRecord {
 };
 struct OpRecord {
   char name[name_size], summary[summary_size];
+  char problem[problem_size];  ///< why the op cannot be used; empty where it can
   std::int32_t input_count, output_count, attribute_count, has_jvp;
   InputRecord inputs[GRADUS_MAX_COUNT];
   OutputRecord outputs[GRADUS_MAX_COUNT];
@@ -84,8 +85,8 @@ std::int64_t whole_pages(std::int64_t bytes);
 /// The life of the child: answers requests that arrive on the socket until it is closed.
 [[noreturn]] void serve(int socket, const std::string& path, Control* control, std::byte* data, int keeper);
 
-/// Copies what a library says of itself into the records, of which there is room for max_ops; returns their number.
-/// Throws ContractError for whatever cannot be.
+/// Copies what a library says of itself into the records, of which there is room for max_ops; returns their number. What
+/// cannot be of one op is that record's problem; throws ContractError for what cannot be of the library.
 int read_description(const gradus_library* library, OpRecord* records);
 
 /// Throws DataError unless the file is a whole shared library for this machine.
