@@ -363,8 +363,8 @@ TEST_CASE("the program: verdicts, sentences and exit codes") {
       {wrong + " --op edits_input", 1, "INPUT MODIFIED\n  wrong_ops.so: edits_input: forward wrote to element 5"},
       {wrong + " --op writes_past", 1, "OUT OF BOUNDS"},
       {wrong + " --op skips_odd", 1, "UNWRITTEN"},
-      {wrong + " --op refuses", 1, "REFUSED"},
-      {"--lib " + library_path("points_nowhere"), 1, "holds a pointer that leads nowhere"},
+      {wrong + " --op refuses", 3, "REFUSED"},
+      {"--lib " + library_path("points_nowhere"), 3, "holds a pointer that leads nowhere"},
       {right + " --op summary --input x=f64[0]", 2, "shape refused: x has no elements"},
       {right + " --op summary --input x=f64[0", 2, "--input takes NAME=DTYPE[SIZES]"},
       {right + " --op distance --attr shift", 2, "--attr takes NAME=VALUE, not 'shift'"},
@@ -397,7 +397,8 @@ TEST_CASE("the program checks all ops of a library, whatever becomes of the firs
   CHECK(outcome.status == 6);
   const nlohmann::json report = nlohmann::json::parse(outcome.out);
   CHECK(report.at("schema") == "gradus.gradcheck");
-  CHECK(report.at("verdict") == "disagree");
+  CHECK(report.at("verdict") == "crash");
+  CHECK(report.at("exit_code") == 6);
   std::map<std::string, std::string> verdicts;
   for (const nlohmann::json& check : report.at("checks")) verdicts[check.at("op")] = check.at("verdict");
   for (const nlohmann::json& failure : report.at("failures")) verdicts[failure.at("op")] = failure.at("kind");

@@ -142,6 +142,33 @@ InputRequest parse_input(const std::string& text) {
   return request;
 }
 
+std::map<std::string, double> attribute_numbers(const std::vector<std::string>& texts) {
+  std::map<std::string, double> attributes;
+  for (const std::string& text : texts) {
+    const auto [name, value] = parse_attribute(text);
+    const std::optional<double> number = number_of(value);
+    if (!number) fail<UsageError>("--attr takes NAME=NUMBER, not '{}'", text);
+    attributes[name] = *number;
+  }
+  return attributes;
+}
+
+Attributes requested_attributes(const OpSpec& spec, const std::vector<std::string>& attributes) {
+  Attributes requested;
+  for (const std::string& text : attributes) {
+    const auto [name, value] = parse_attribute(text);
+    const auto known = std::find_if(spec.attributes.begin(), spec.attributes.end(),
+                                    [&name = name](const AttributeSpec& attribute) { return attribute.name == name; });
+    if (known == spec.attributes.end()) {
+      std::vector<std::string> all;
+      for (const AttributeSpec& attribute : spec.attributes) all.push_back(attribute.name);
+      fail<UsageError>("[{}] there is no attribute '{}'{}", spec.name, name, did_you_mean(name, all));
+    }
+    requested.set(name, parse_value(name, known->default_value, value));
+  }
+  return requested;
+}
+
 Sample requested_sample(const OpSpec& spec, const std::vector<std::string>& inputs,
                         const std::vector<std::string>& attributes, std::uint64_t seed) {
   SampleMaker make(seed);
@@ -167,17 +194,7 @@ Sample requested_sample(const OpSpec& spec, const std::vector<std::string>& inpu
                                    [&](const InputSpec& input) { return input.name == request.name; });
     if (!known) fail<UsageError>("[{}] there is no input '{}'; it has: {}", spec.name, request.name, names);
   }
-  for (const std::string& text : attributes) {
-    const auto [name, value] = parse_attribute(text);
-    const auto known = std::find_if(spec.attributes.begin(), spec.attributes.end(),
-                                    [&name = name](const AttributeSpec& attribute) { return attribute.name == name; });
-    if (known == spec.attributes.end()) {
-      std::vector<std::string> all;
-      for (const AttributeSpec& attribute : spec.attributes) all.push_back(attribute.name);
-      fail<UsageError>("[{}] there is no attribute '{}'{}", spec.name, name, did_you_mean(name, all));
-    }
-    sample.attributes.set(name, parse_value(name, known->default_value, value));
-  }
+  sample.attributes = requested_attributes(spec, attributes);
   try {
     const NoGradScope no_grad;
     apply(spec, sample.inputs, sample.attributes);

@@ -1,6 +1,7 @@
 // Inputs and attributes of an op as the command line gives them.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,6 +33,11 @@ std::pair<std::string, std::string> parse_attribute(const std::string& text);
 
 /// A finite number, and nothing else.
 std::optional<double> number_of(const std::string& text);
+
+/// `scale=0.5`, ... as numbers; throws UsageError.
+std::map<std::string, double> attribute_numbers(const std::vector<std::string>& texts);
+/// In the types of the record. Throws UsageError.
+Attributes requested_attributes(const OpSpec& spec, const std::vector<std::string>& attributes);
 
 /// A call of a built-in op with these inputs (all that are not optional) and attributes (in the types of its record;
 /// the others keep their defaults). Usual values are normal; integers come from 0 and 1. Throws UsageError naming what

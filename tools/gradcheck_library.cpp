@@ -6,10 +6,13 @@
 #include <regex>
 
 #include "framework/base/error.h"
+#include "framework/base/printable.h"
 #include "framework/io/files.h"
 #include "framework/testing/foreign_op.h"
 #include "tools/gradcheck.h"
 #include "tools/gradcheck_inputs.h"
+#include "tools/gradcheck_point.h"
+#include "tools/gradcheck_reference.h"
 
 namespace gradus::tools {
 
@@ -35,20 +38,10 @@ std::string rerun_line(const GradcheckRequest& request, const std::string& op) {
       fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(request.shared_library), op, request.seed);
   for (const std::string& attribute : request.attributes) line += " --attr " + quoted(attribute);
   for (const std::string& input : request.inputs) line += " --input " + quoted(input);
+  if (!request.like.empty()) line += " --like " + quoted(request.like);
   if (request.sandbox) line += " --sandbox";
   if (request.timeout != GradcheckRequest().timeout) line += fmt::format(" --timeout {:g}", request.timeout);
   return line;
-}
-
-std::map<std::string, double> numbers_of(const std::vector<std::string>& texts) {
-  std::map<std::string, double> attributes;
-  for (const std::string& text : texts) {
-    const auto [name, value] = parse_attribute(text);
-    const std::optional<double> number = number_of(value);
-    if (!number) fail<UsageError>("--attr takes NAME=NUMBER, not '{}'", text);
-    attributes[name] = *number;
-  }
-  return attributes;
 }
 
 /// The op's inputs, with what was asked for in their places.
@@ -78,6 +71,22 @@ Tensors requested_inputs(ForeignOp& op, const GradcheckRequest& request) {
   return inputs;
 }
 
+testing::Outcome outcome_of(ForeignFailureKind kind) {
+  using Kind = ForeignFailureKind;
+  switch (kind) {
+    case Kind::crash:
+    case Kind::timeout:
+    case Kind::forbidden: return testing::Outcome::crash;
+    case Kind::out_of_bounds:
+    case Kind::unwritten:
+    case Kind::input_modified: return testing::Outcome::disagree;
+    case Kind::refused:
+    case Kind::bad_description: return testing::Outcome::error;
+    case Kind::nothing_to_check: return testing::Outcome::agree;
+  }
+  return testing::Outcome::error;
+}
+
 GradcheckFailure describe(const ForeignFailure& failure, const GradcheckRequest& request, const std::string& op,
                           const std::string& call, const std::string& rerun) {
   return {.shared_library = request.shared_library,
@@ -86,59 +95,170 @@ GradcheckFailure describe(const ForeignFailure& failure, const GradcheckRequest&
           .kind = std::string(to_string(failure.kind)),
           .sentence = failure.what(),
           .rerun = rerun,
-          .gone = failure.kind == ForeignFailureKind::crash || failure.kind == ForeignFailureKind::timeout ||
-                  failure.kind == ForeignFailureKind::forbidden};
+          .outcome = outcome_of(failure.kind)};
 }
 
-/// With values of other seeds, and with sizes of their own where the op takes them.
-void sweep_op(const ForeignLibrary& library, const std::string& name, const GradcheckRequest& request,
-              GradcheckSession& session) {
-  testing::SweepReport sweep{.op = name};
-  GradcheckRequest own = request;
-  for (; sweep.draws < request.repeat; ++sweep.draws, ++own.seed) {
-    const auto attempt = [&](bool varied) {
-      ForeignOp op = library.op(name, numbers_of(request.attributes));
-      std::string sizes;
-      for (ForeignInput input : std::vector(op.inputs())) {
-        if (varied) input.shape = varied_sizes(input.shape, own.seed);
-        op.set_input(input);
-        sizes += " --input " + quoted(fmt::format("{}={}[{}]", input.name, to_string(input.dtype),
-                                                  fmt::join(input.shape.to_vector(), ",")));
-      }
-      CheckReport report = check(op, op.draw_inputs(own.seed), own.check_options());
-      report.rerun = rerun_line(own, name) + sizes + " --explain" + request.mode_flag();
-      return report;
-    };
-    CheckReport report;
+/// One op of the library, as the request has it checked.
+class OpChecker {
+ public:
+  OpChecker(const ForeignLibrary& library, const std::string& name, const GradcheckRequest& request,
+            GradcheckSession& session, const Reference* reference)
+      : library_(library), name_(name), request_(request), session_(session), reference_(reference) {}
+
+  void run() {
+    session_.watch().begin(name_);
+    if (session_.watch().is_over()) return session_.add_unchecked(name_, "");
     try {
-      report = attempt(true);
+      if (request_.repeat > 0) sweep();
+      else if (request_.points > 0) check_points();
+      else check_point();
+    } catch (const OutOfTime&) {
+      session_.add_unchecked(name_, "");
     } catch (const ForeignFailure& failure) {
-      if (failure.kind != ForeignFailureKind::refused) throw;
-      ++sweep.sizes_kept;
-      report = attempt(false);
+      add(failure, rerun_line(request_, name_));
+    } catch (const NotComparable& error) {
+      session_.add({.shared_library = request_.shared_library,
+                    .op = name_,
+                    .call = call_,
+                    .kind = "not comparable",
+                    .sentence = error.what(),
+                    .rerun = rerun_line(request_, name_)});
     }
-    sweep.agree += report.verdict == testing::Verdict::agree;
-    sweep.disagree += report.verdict == testing::Verdict::disagree;
-    sweep.cannot_tell += report.verdict == testing::Verdict::cannot_tell;
-    if (!report.passed()) sweep.doubtful.push_back(std::move(report));
   }
-  session.add(sweep);
-}
 
-void check_one(const ForeignLibrary& library, const std::string& name, const GradcheckRequest& request,
-               GradcheckSession& session) {
-  ForeignOp op = library.op(name, numbers_of(request.attributes));
-  try {
-    if (request.repeat > 0) return sweep_op(library, name, request, session);
-    CheckReport report = check(op, requested_inputs(op, request), request.check_options());
-    report.rerun = rerun_line(request, name) + " --explain" + request.mode_flag();
-    session.add(report, request.shared_library);
-  } catch (const ForeignFailure& failure) {
-    const bool chosen = !request.inputs.empty() || !request.attributes.empty();
-    if (failure.kind == ForeignFailureKind::refused && chosen) throw UsageError(failure.what());
-    session.add(describe(failure, request, name, call_of(op), rerun_line(request, name)));
+ private:
+  ForeignOp new_op() {
+    std::vector<std::string> own = request_.attributes;
+    if (reference_) own = attributes_of(library_.op(name_), *reference_, own);
+    ForeignOp op = library_.op(name_, attribute_numbers(own));
+    call_ = call_of(op);
+    return op;
   }
-}
+
+  void add(const ForeignFailure& failure, const std::string& rerun) {
+    const bool chosen = !request_.inputs.empty() || !request_.attributes.empty(), named = !request_.op.empty();
+    const bool single = library_.names().size() == 1;
+    if (failure.kind == ForeignFailureKind::refused && chosen && !reference_) throw UsageError(failure.what());
+    if (failure.kind == ForeignFailureKind::nothing_to_check && (named || single)) throw UsageError(failure.what());
+    session_.add(describe(failure, request_, name_, call_, rerun));
+  }
+
+  /// The forward beside the reference's, where there is one, then the gradient.
+  CheckReport check_at(const ForeignOp& op, const Tensors& inputs, testing::CheckOptions options) {
+    op.require_gradient();
+    options.watch = [this] { session_.watch().tick(); };
+    std::optional<testing::ForwardComparison> forward;
+    if (reference_) forward = reference_->compare(op, inputs, options.seed);
+    CheckReport report = check(op, inputs, options);
+    if (forward) add_comparison(report, reference_->name(), *forward);
+    return report;
+  }
+
+  void check_point() {
+    ForeignOp op = new_op();
+    const Tensors inputs = requested_inputs(op, request_);
+    call_ = call_of(op);
+    testing::CheckOptions options = request_.check_options();
+    options.keep_point = !request_.dump.empty();
+    try {
+      CheckReport report = check_at(op, inputs, options);
+      report.rerun = rerun_line(request_, name_) + " --explain" + request_.mode_flag();
+      if (options.keep_point) write_point(request_.dump, report);
+      session_.add(report, request_.shared_library);
+    } catch (const Error& error) {
+      if (options.keep_point) write_point(request_.dump, op.subject(), inputs, error.what());
+      throw;
+    }
+  }
+
+  /// At the sizes that are declared or asked for, on the numbers of one seed after the other.
+  void check_points() {
+    testing::SweepReport points{.op = name_};
+    GradcheckRequest own = request_;
+    try {
+      for (; points.draws < request_.points; ++own.seed) {
+        session_.watch().begin(fmt::format("{}, point {} of {}", name_, points.draws + 1, request_.points));
+        ForeignOp op = new_op();
+        const Tensors inputs = requested_inputs(op, own);
+        call_ = call_of(op);
+        CheckReport report = check_at(op, inputs, own.check_options());
+        report.rerun = rerun_line(own, name_) + " --explain" + request_.mode_flag();
+        ++points.draws;
+        points.count(std::move(report));
+      }
+    } catch (const ForeignFailure& failure) {
+      session_.add(points, "points", request_.shared_library);
+      return add(failure, rerun_line(own, name_));
+    } catch (const OutOfTime&) {
+      session_.add(points, "points", request_.shared_library);
+      return session_.add_unchecked(name_, fmt::format("points {} to {}", points.draws + 1, request_.points));
+    }
+    session_.add(points, "points", request_.shared_library);
+  }
+
+  /// With values of other seeds, and with sizes of their own where the op takes them.
+  void sweep() {
+    testing::SweepReport sweep{.op = name_};
+    GradcheckRequest own = request_;
+    try {
+      for (; sweep.draws < request_.repeat; ++own.seed) {
+        session_.watch().begin(fmt::format("{}, draw {} of {}", name_, sweep.draws + 1, request_.repeat));
+        const auto attempt = [&](bool varied) {
+          ForeignOp op = new_op();
+          std::string sizes;
+          for (ForeignInput input : std::vector(op.inputs())) {
+            if (varied) input.shape = varied_sizes(input.shape, own.seed);
+            op.set_input(input);
+            sizes += " --input " + quoted(fmt::format("{}={}[{}]", input.name, to_string(input.dtype),
+                                                      fmt::join(input.shape.to_vector(), ",")));
+          }
+          CheckReport report = check_at(op, op.draw_inputs(own.seed), own.check_options());
+          report.rerun = rerun_line(own, name_) + sizes + " --explain" + request_.mode_flag();
+          return report;
+        };
+        CheckReport report;
+        bool kept = false;
+        try {
+          report = attempt(true);
+        } catch (const ForeignFailure& failure) {
+          if (failure.kind != ForeignFailureKind::refused) throw;
+          kept = true;
+          report = attempt(false);
+        } catch (const NotComparable&) {  // the reference does not take these sizes
+          kept = true;
+          report = attempt(false);
+        }
+        ++sweep.draws;
+        sweep.sizes_kept += kept;
+        sweep.count(std::move(report));
+      }
+    } catch (const OutOfTime&) {
+      session_.add(sweep);
+      return session_.add_unchecked(name_, fmt::format("draws {} to {}", sweep.draws + 1, request_.repeat));
+    }
+    session_.add(sweep);
+  }
+
+  /// Those of the request that the op has; each has to be an attribute of it or of the reference.
+  static std::vector<std::string> attributes_of(const ForeignOp& op, const Reference& reference,
+                                                const std::vector<std::string>& requested) {
+    std::vector<std::string> own;
+    for (const std::string& text : requested) {
+      const std::string name = parse_attribute(text).first;
+      if (op.attributes().contains(name)) own.push_back(text);
+      else if (!reference.has_attribute(name))
+        fail<UsageError>("neither {} nor {} has an attribute '{}'", op.name(), reference.name(), name);
+    }
+    return own;
+  }
+
+  const ForeignLibrary& library_;
+  const std::string& name_;
+  const GradcheckRequest& request_;
+  GradcheckSession& session_;
+  const Reference* reference_;
+  std::string call_;
+};
 
 }  // namespace
 
@@ -152,23 +272,33 @@ std::string quoted(const std::string& word) {
 
 void list_library(const GradcheckRequest& request) {
   const ForeignLibrary library(request.shared_library, request.timeout, request.sandbox);
-  for (const std::string& name : library.names()) {
+  const auto say = [&](const std::string& name) {
     const ForeignOp op = library.op(name);
     std::cout << fmt::format("{:30} {}\n{:30} {}", name, op.summary(), "", call_of(op));
     for (const auto& [attribute, value] : op.attributes()) std::cout << fmt::format("  {}={:g}", attribute, value);
     std::cout << "\n";
+  };
+  for (const std::string& name : library.names()) {
+    try {
+      say(name);
+    } catch (const ForeignFailure& failure) {
+      std::cout << fmt::format("{:30} {}\n", name, printable(failure.what()));
+    }
   }
 }
 
 void check_library(const GradcheckRequest& request, GradcheckSession& session) {
+  std::unique_ptr<Reference> reference;
+  if (!request.like.empty()) reference = make_reference(request);
   try {
     const ForeignLibrary library(request.shared_library, request.timeout, request.sandbox);
-    if (request.op.empty() && library.names().size() > 1 && (!request.inputs.empty() || !request.attributes.empty())) {
-      fail<UsageError>("--input and --attr are for one op: name it with --op; {} has {}", request.shared_library,
-                       fmt::join(library.names(), ", "));
+    const std::vector<std::string> names = request.op.empty() ? library.names() : std::vector{request.op};
+    const bool for_one = !request.inputs.empty() || !request.attributes.empty() || reference || !request.dump.empty();
+    if (names.size() > 1 && for_one) {
+      fail<UsageError>("--input, --attr, --like and --dump are for one op: name it with --op; {} has {}",
+                       request.shared_library, fmt::join(names, ", "));
     }
-    for (const std::string& name : request.op.empty() ? library.names() : std::vector{request.op})
-      check_one(library, name, request, session);
+    for (const std::string& name : names) OpChecker(library, name, request, session, reference.get()).run();
   } catch (const ForeignFailure& failure) {  // before there is an op
     session.add(describe(failure, request, "", "", "gradus gradcheck --lib " + quoted(request.shared_library)));
   }

@@ -20,10 +20,11 @@ std::uint64_t unwritten(DType dtype) {
   return dtype == DType::f32 ? 0x7ffadbad : 0x8badf00ddeadbeef;
 }
 
-/// An element of the filler: of which buffer, and how many elements from its first or last one; `most` stands for more.
+/// An element of the filler: of which buffer, on which side of its elements, and how far from them; `most` stands for more.
 struct FillerMark {
-  static constexpr std::int64_t most = 255;
+  static constexpr std::int64_t most = 127;
   int buffer = 0;
+  bool behind = false;
   std::int64_t distance = 0;
 };
 static_assert(max_buffers <= 256);
@@ -33,7 +34,8 @@ constexpr std::uint32_t mark_base = 0x7b0000;
 constexpr std::uint64_t integer_base = 0x8badf00d00000000;
 
 std::uint64_t bits_of(const FillerMark& mark, DType dtype) {
-  const auto code = static_cast<std::uint64_t>(mark.buffer << 8 | std::min(mark.distance, FillerMark::most));
+  const auto code =
+      static_cast<std::uint64_t>(mark.buffer << 8 | mark.behind << 7 | std::min(mark.distance, FillerMark::most));
   if (dtype == DType::f64) return 0x7ff0000000000000 | (mark_base | code) << 29;
   return dtype == DType::f32 ? 0x7f800000 | mark_base | code : integer_base | code;
 }
@@ -48,7 +50,7 @@ std::optional<FillerMark> mark_of(std::uint64_t bits, DType dtype) {
     rest >>= 29;
   }
   if (rest > 0xffff) return {};
-  return FillerMark{static_cast<int>(rest >> 8), static_cast<std::int64_t>(rest & 0xff)};
+  return FillerMark{static_cast<int>(rest >> 8), (rest & 0x80) != 0, static_cast<std::int64_t>(rest & 0x7f)};
 }
 
 /// Calls function.operator()<Word>() with the unsigned integer of an element's size.
@@ -64,11 +66,14 @@ std::int64_t elements_away(const Buffer& buffer, std::int64_t position) {
   return (buffer.begin - position + buffer.element_bytes - 1) / buffer.element_bytes;
 }
 
+FillerMark mark_at(const Buffer& buffer, std::int64_t position) {
+  return {buffer.number, position >= buffer.end(), elements_away(buffer, position)};
+}
+
 void put_filler(const Buffer& buffer, std::byte* data_area, std::int64_t begin, std::int64_t end) {
   with_word(buffer, [&]<class Word>() {
     for (std::int64_t at = begin; at < end; at += buffer.element_bytes) {
-      *reinterpret_cast<Word*>(data_area + at) =
-          static_cast<Word>(bits_of({buffer.number, elements_away(buffer, at)}, buffer.dtype));
+      *reinterpret_cast<Word*>(data_area + at) = static_cast<Word>(bits_of(mark_at(buffer, at), buffer.dtype));
     }
   });
 }
@@ -182,7 +187,7 @@ Tensor read(const Buffer& buffer, const std::byte* data_area) {
 
 std::optional<std::string> find_stray_write(const Buffer& buffer, const std::byte* data_area) {
   const auto is_changed = [&](std::int64_t at, std::uint64_t bits) {
-    return bits != bits_of({buffer.number, elements_away(buffer, at)}, buffer.dtype);
+    return bits != bits_of(mark_at(buffer, at), buffer.dtype);
   };
   const Found before = find_elements(buffer, data_area, buffer.pages, buffer.begin, is_changed);
   if (before.count > 0) return "wrote " + place_outside(buffer, before.last);
@@ -220,13 +225,12 @@ std::optional<std::string> find_stray_read(const Buffer& result, const Layout& l
   });
   if (!mark || mark->buffer >= static_cast<int>(layout.buffers.size())) return {};
   const Buffer& source = layout.buffers[static_cast<std::size_t>(mark->buffer)];
-  const bool before = source.begin > source.pages;  // the other side has no filler
   if (mark->distance == FillerMark::most) {
-    return fmt::format("read {} {}: {} elements or more from it", before ? "before the start of" : "past the end of",
-                       source.name, mark->distance);
+    return fmt::format("read {} {}: {} elements or more from it",
+                       mark->behind ? "past the end of" : "before the start of", source.name, mark->distance);
   }
-  return "read " + place_outside(source, before ? source.begin - mark->distance * source.element_bytes
-                                                : source.end() + mark->distance * source.element_bytes);
+  const std::int64_t bytes = mark->distance * source.element_bytes;
+  return "read " + place_outside(source, mark->behind ? source.end() + bytes : source.begin - bytes);
 }
 
 std::string place_outside(const Buffer& buffer, std::int64_t position) {

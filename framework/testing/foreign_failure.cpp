@@ -1,9 +1,12 @@
 #include "framework/testing/foreign_failure.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <string.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "framework/base/printable.h"
 #include "framework/testing/foreign_sandbox.h"
@@ -29,6 +32,12 @@ std::string_view to_string(Kind kind) {
 
 namespace foreign {
 namespace {
+
+#if defined(__aarch64__)
+constexpr const char* machine = "aarch64";
+#else
+constexpr const char* machine = "x86_64";
+#endif
 
 const char* function_name(Stage stage) {
   switch (stage) {
@@ -70,6 +79,11 @@ std::string crash_reason(const Control& control) {
   return fmt::format("{} at address {:#x}", name, address);
 }
 
+std::string text_of_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
 std::string text_of(const char (&message)[GRADUS_MESSAGE_SIZE]) {
   std::string text(message, ::strnlen(message, GRADUS_MESSAGE_SIZE));
   std::ranges::replace_if(text, [](char c) { return c == '\n' || c == '\t'; }, ' ');
@@ -78,6 +92,19 @@ std::string text_of(const char (&message)[GRADUS_MESSAGE_SIZE]) {
 }
 
 }  // namespace
+
+void explain_sanitizer(const std::string& path) {
+  if (::dlsym(RTLD_DEFAULT, "__asan_init")) return;
+  const std::string bytes = text_of_file(path);
+  if (bytes.find("__asan_init") == std::string::npos) return;
+  const bool of_gcc = bytes.find("libasan.so") != std::string::npos;
+  fail<DataError>(
+      "{}: it is built with AddressSanitizer, which has to be there before the program begins: {}", path,
+      of_gcc ? fmt::format("LD_PRELOAD=$(gcc -print-file-name=libasan.so) gradus gradcheck --lib {}", path)
+             : fmt::format("build it with -shared-libasan as well, then LD_PRELOAD=$(clang "
+                           "-print-file-name=libclang_rt.asan-{}.so) gradus gradcheck --lib {}",
+                           machine, path));
+}
 
 void fail_foreign(Kind kind, const std::string& who, Stage stage, const std::string& what) {
   throw ForeignFailure(kind, fmt::format("{}: {} {}", who, function_name(stage), what));

@@ -354,7 +354,12 @@ ForeignLibrary::ForeignLibrary(const std::string& path, double timeout, bool san
   require_shared_library(path);
   path_ = std::filesystem::absolute(path);
   Process process(path_, room_for_records, sandbox);
-  records_ = std::make_shared<std::vector<OpRecord>>(load(process, std::filesystem::path(path).filename(), timeout));
+  try {
+    records_ = std::make_shared<std::vector<OpRecord>>(load(process, std::filesystem::path(path).filename(), timeout));
+  } catch (const Error&) {
+    explain_sanitizer(path);
+    throw;
+  }
   for (const OpRecord& op : *records_) names_.push_back(op.name);
 }
 
