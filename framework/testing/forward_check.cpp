@@ -15,6 +15,8 @@ namespace {
 /// Where the reference itself moves by more than this share of its largest element, nothing can be told.
 constexpr double coarsest_reference = 1e-2;
 constexpr int movement_trials = 4;
+/// Of the largest element: so much of its own noise a forward is forgiven.
+constexpr double most_own_noise = 0x1p-20;
 /// Times the largest movement that the trials saw.
 constexpr double movements_allowed = 64;
 constexpr std::uint64_t movement_stream = std::uint64_t{1} << 51;
@@ -27,8 +29,11 @@ class Comparer {
  public:
   Comparer(const Subject& subject, const Tensors& inputs, const Subject& reference, const Tensors& reference_inputs,
            std::uint64_t seed)
-      : subject_(subject), reference_(reference), reference_inputs_(reference_inputs), seed_(seed) {
-    const NoGradScope no_grad;
+      : subject_(subject),
+        reference_(reference),
+        inputs_(inputs),
+        reference_inputs_(reference_inputs),
+        seed_(seed) {
     expected_ = ask(reference_inputs_);
     yours_ = subject_.forward(clones(inputs));
     in_f32_ = any_in_f32(inputs) || any_in_f32(yours_) || any_in_f32(reference_inputs) || any_in_f32(expected_);
@@ -48,7 +53,8 @@ class Comparer {
                                    to_string(expected_[k].dtype())));
       }
     }
-    measure_movement();
+    reference_movement_ = movement(reference_inputs_, expected_, [&](const Tensors& moved) { return ask(moved); });
+    own_movement_ = movement(inputs_, yours_, subject_.forward);
     if (std::none_of(expected_.begin(), expected_.end(), [](const Tensor& t) { return t.defined() && t.numel() > 0; }))
       return {Verdict::cannot_tell, fmt::format("there is nothing to compare with {}: no output has elements", reference_.name)};
     ForwardComparison result;
@@ -72,40 +78,52 @@ class Comparer {
     }
   }
 
-  /// How far each element of the reference goes when its inputs move by a rounding error.
-  void measure_movement() {
-    for (const Tensor& output : expected_)
-      movement_.emplace_back(static_cast<std::size_t>(output.defined() ? output.numel() : 0), 0.0);
-    const double unit = in_f32_ ? 0x1p-24 : 0x1p-53;
+  /// How far each element of the outputs goes when the inputs move by a rounding error.
+  template <class Forward>
+  std::vector<Numbers> movement(const Tensors& inputs, const Tensors& outputs, Forward&& forward) const {
+    std::vector<Numbers> result, before;
+    for (const Tensor& output : outputs) {
+      before.push_back(output.defined() ? output.to_vector<double>() : Numbers());
+      result.emplace_back(before.back().size(), 0.0);
+    }
     for (int trial = 0; trial < movement_trials; ++trial) {
-      StreamReader reader(seed_, movement_stream + static_cast<std::uint64_t>(trial));
-      Tensors moved = reference_inputs_;
-      for (Tensor& input : moved) {
-        if (!input.defined() || !is_floating(input.dtype())) continue;
-        Numbers values = input.to_vector<double>();
-        for (double& value : values) value *= reader.next_integer(0, 1) ? 1 + 2 * unit : 1 - 2 * unit;
-        input = from_values(input.shape(), values, input.dtype());
-      }
-      const Tensors outputs = ask(moved);
-      for (std::size_t k = 0; k < expected_.size(); ++k) {
-        if (!expected_[k].defined() || outputs[k].shape() != expected_[k].shape()) continue;
-        const Numbers before = expected_[k].to_vector<double>(), after = outputs[k].to_vector<double>();
-        for (std::size_t e = 0; e < before.size(); ++e) {
-          const double movement = std::fabs(after[e] - before[e]);
-          if (std::isfinite(movement)) movement_[k][e] = std::max(movement_[k][e], movement);
+      const Tensors moved = forward(in_last_bits(inputs, trial));
+      for (std::size_t k = 0; k < outputs.size(); ++k) {
+        if (!outputs[k].defined() || moved[k].shape() != outputs[k].shape()) continue;
+        const Numbers after = moved[k].to_vector<double>();
+        for (std::size_t e = 0; e < after.size(); ++e) {
+          const double distance = std::fabs(after[e] - before[k][e]);
+          if (std::isfinite(distance)) result[k][e] = std::max(result[k][e], distance);
         }
       }
     }
+    return result;
+  }
+
+  Tensors in_last_bits(Tensors inputs, int trial) const {
+    StreamReader reader(seed_, movement_stream + static_cast<std::uint64_t>(trial));
+    const double step = in_f32_ ? 0x1p-23 : 0x1p-52;
+    for (Tensor& input : inputs) {
+      if (!input.defined() || !is_floating(input.dtype())) continue;
+      Numbers values = input.to_vector<double>();
+      for (double& value : values) value *= reader.next_integer(0, 1) ? 1 + step : 1 - step;
+      input = from_values(input.shape(), values, input.dtype());
+    }
+    return inputs;
   }
 
   ForwardComparison compare_output(std::size_t k) const {
     const Numbers yours = yours_[k].to_vector<double>(), expected = expected_[k].to_vector<double>();
     const bool exact = !is_floating(expected_[k].dtype());
-    const double scale = largest_magnitude(expected), share = exact ? 0 : in_f32_ ? 0x1p-16 : 0x1p-33;
+    const double scale = largest_magnitude(expected), share = exact ? 0 : in_f32_ ? 0x1p-16 : 0x1p-26;
     std::size_t told = 0, different = 0, worst = 0;
     double worst_excess = -1;
     for (std::size_t e = 0; e < expected.size(); ++e) {
-      const double allowed = share * scale + movements_allowed * (exact ? 0 : movement_[k][e]);
+      double allowed = 0;
+      if (!exact) {
+        allowed = share * scale + movements_allowed * reference_movement_[k][e] +
+                  std::min(movements_allowed * own_movement_[k][e], most_own_noise * scale);
+      }
       if (std::isnan(expected[e]) || allowed > coarsest_reference * scale) continue;
       ++told;
       const double difference = std::fabs(yours[e] - expected[e]);
@@ -135,11 +153,12 @@ class Comparer {
     return text;
   }
 
+  const NoGradScope no_grad_;
   const Subject &subject_, &reference_;
-  const Tensors& reference_inputs_;
+  const Tensors &inputs_, &reference_inputs_;
   std::uint64_t seed_;
   Tensors yours_, expected_;
-  std::vector<Numbers> movement_;  ///< [output][element]
+  std::vector<Numbers> reference_movement_, own_movement_;  ///< [output][element]
   bool in_f32_ = false;
 };
 
