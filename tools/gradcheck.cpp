@@ -7,6 +7,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/plural.h"
+#include "framework/io/files.h"
 #include "framework/ops/registry.h"
 #include "framework/testing/through_device.h"
 #include "framework/testing/zoo_report.h"
@@ -183,6 +184,8 @@ void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
     for (const OpSpec* spec : all_ops()) std::cout << fmt::format("{:30} {}\n", spec->name, spec->summary);
     return;
   }
+  require_distinct({}, {{"--json", request.output.json}, {"--junit", request.output.junit}, {"--dump", request.dump}});
+  if (!request.dump.empty()) io::require_writable(request.dump);
   GradcheckSession session(request.output);
   const bool gradient_only =
       !request.sample.empty() || request.order != 0 || !request.inputs.empty() || request.output.explain;

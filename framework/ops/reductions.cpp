@@ -140,8 +140,8 @@ const OpSpec& mean_op() {
       call.set_output(0, with_shape(sums, call.promised()[0].shape));
     };
     spec.backward_composite = [](BackwardCall& call) {
-      const double count = reduction_of(call.input_spec(0).shape, call.attributes()).count;
-      if (count == 0) return call.set_gradient(0, {});  // it has no elements: 0/0 would reach the cotangent's gradient
+      // Without elements there is no slope; a division by 0 would reach the gradient of the cotangent.
+      const double count = std::max<double>(1, reduction_of(call.input_spec(0).shape, call.attributes()).count);
       call.set_gradient(0, broadcast_to(with_kept_axes(call, call.cotangent() / count), call.input_spec(0).shape));
     };
     spec.samples = reduction_samples;
@@ -191,10 +191,9 @@ const OpSpec& var_op() {
     spec.backward_composite = [](BackwardCall& call) {
       const Tensor x = call.input(0);
       const Reduction r = reduction_of(x.shape(), call.attributes());
-      if (r.count == 0) return call.set_gradient(0, {});
       Integers axes;
       for (int axis = 0; axis < x.rank(); ++axis) if (r.reduced[axis]) axes.push_back(axis);
-      const double scale = 2 / std::max(0.0, r.count - call.number("correction"));
+      const double scale = r.count == 0 ? 0 : 2 / std::max(0.0, r.count - call.number("correction"));
       call.set_gradient(0, with_kept_axes(call, call.cotangent()) * scale * (x - mean(x, axes, true)));
     };
     spec.samples = [](SampleMaker& make) {
