@@ -1,4 +1,5 @@
-// Grading: the forward beside a reference, many points, and reports, exit codes and limits that a teacher's script can rely on.
+// Grading: the forward beside a reference, many points, and reports, exit codes and limits that a teacher's script can
+// rely on.
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -58,12 +59,13 @@ TEST_CASE("a forward that differs from the reference is named, also where the gr
 }
 
 TEST_CASE("right forwards are not accused, however they are written") {
-  for (const char* row : {"softmax --like softmax", "softmax --like softmax --input x=f64[4,6]:uniform(-60,60)",
-                          "softmax_f32 --like softmax", "softmax_f32 --like " GRADUS_FOREIGN_OPS "/student_ops.so:softmax",
-                          "var --like var", "var --like var --input x=f64[50,3]:uniform(100,101)",
-                          "var --like var --input x=f64[50,3]:uniform(1000,1001)",
-                          "matmul --like matmul", "matmul --like matmul --input a=f64[2,300] --input b=f64[300,2]",
-                          "where --like where", "sloped --like " GRADUS_FOREIGN_OPS "/student_ops.so:doubled --attr slope=3"}) {
+  for (const char* row :
+       {"softmax --like softmax", "softmax --like softmax --input x=f64[4,6]:uniform(-60,60)",
+        "softmax_f32 --like softmax", "softmax_f32 --like " GRADUS_FOREIGN_OPS "/student_ops.so:softmax",
+        "var --like var", "var --like var --input x=f64[50,3]:uniform(100,101)",
+        "var --like var --input x=f64[50,3]:uniform(1000,1001)", "matmul --like matmul",
+        "matmul --like matmul --input a=f64[2,300] --input b=f64[300,2]", "where --like where",
+        "sloped --like " GRADUS_FOREIGN_OPS "/student_ops.so:doubled --attr slope=3"}) {
     for (const char* draws : {" --points 6", " --repeat 6"}) {
       if (std::string(draws) == " --repeat 6" && has(row, "--input")) continue;
       const Outcome outcome = student(std::string(row) + draws + " --json points.json");
@@ -88,7 +90,8 @@ TEST_CASE("what cannot be compared is a sentence, and no disagreement") {
   const std::pair<const char*, const char*> table[] = {
       {"softmax --like matmul", "softmax takes 1 input (x), matmul takes 2 (a, b)"},
       {"swapped --like matmul", "swapped takes b, a, matmul takes a, b: the inputs have to be in the same order"},
-      {"where --like " GRADUS_FOREIGN_OPS "/student_ops.so:where --input flag=i64[3,4] --input a=f64[3,4] --input b=f64[2,2]",
+      {"where --like " GRADUS_FOREIGN_OPS
+       "/student_ops.so:where --input flag=i64[3,4] --input a=f64[3,4] --input b=f64[2,2]",
        "does not take these inputs"},
       {"softmax --like softmax --attr axis=5", "softmax does not take these inputs: [softmax]"},
       {"softmax_empty --like softmax", "there is nothing to compare with softmax: no output has elements"},
@@ -129,7 +132,8 @@ TEST_CASE("points are drawn anew at the same sizes, and a hidden seed is in no r
   REQUIRE(std::regex_search(again.out, match, worst));
   CHECK(has(hidden.out, match.str()));
   // Crashes and refusals tell no seed either.
-  const std::string wrong = " --hide_seed --seed 98765 --json hidden.json --lib " GRADUS_FOREIGN_OPS "/wrong_ops.so --op ";
+  const std::string wrong =
+      " --hide_seed --seed 98765 --json hidden.json --lib " GRADUS_FOREIGN_OPS "/wrong_ops.so --op ";
   for (const char* op : {"aborts", "refuses", "half"}) {
     CHECK_FALSE(has(gradcheck(wrong + op).out, "98765"));
     CHECK_FALSE(has(io::read_file(folder() / "hidden.json"), "98765"));
@@ -142,7 +146,8 @@ TEST_CASE("each draw is a test case with a name of its own, the message is one l
   CHECK(has(junit, "tests=\"4\" failures=\"4\" skipped=\"0\" errors=\"0\""));
   const std::regex name("<testcase [^>]*name=\"([^\"]*)\""), message("<failure message=\"([^\"]*)\">([^<]*)</failure>");
   std::set<std::string> names;
-  for (std::sregex_iterator match(junit.begin(), junit.end(), name), end; match != end; ++match) names.insert((*match)[1]);
+  for (std::sregex_iterator match(junit.begin(), junit.end(), name), end; match != end; ++match)
+    names.insert((*match)[1]);
   CHECK(names.size() == 4);
   int bodies = 0;
   for (std::sregex_iterator match(junit.begin(), junit.end(), message), end; match != end; ++match, ++bodies) {
@@ -209,8 +214,9 @@ TEST_CASE("exit code, JSON and JUnit say the same, whatever happens") {
 
 TEST_CASE("a report that is read too early says that the check has not come to its end") {
   io::write_file_atomically(folder() / "early.json", "{\"verdict\": \"agree\"}");
-  Program program(folder(), gradus_command(words("gradcheck --json early.json --junit early.xml --timeout 60 --lib "
-                                                 GRADUS_FOREIGN_OPS "/wrong_ops.so --op loops")));
+  Program program(folder(), gradus_command(words(
+                                "gradcheck --json early.json --junit early.xml --timeout 60 --lib " GRADUS_FOREIGN_OPS
+                                "/wrong_ops.so --op loops")));
   const auto unfinished = [&] {
     const nlohmann::json json = nlohmann::json::parse(io::read_file(folder() / "early.json"), nullptr, false);
     return json.is_object() && json.contains("failures") && json["failures"][0]["kind"] == "not finished";
@@ -303,14 +309,15 @@ TEST_CASE("the point of a check as safetensors") {
   CHECK(has(read.require("cause", ""), "read past the end of x"));
   CHECK(read.tensors.size() == 1);
   CHECK(gradcheck("--op tanh --input x=f64[20,30] --dump large.safetensors").status == 0);
-  const std::vector<double> unjudged = io::read_safetensors(folder() / "large.safetensors").find("bar.x").to_vector<double>();
+  const std::vector<double> unjudged =
+      io::read_safetensors(folder() / "large.safetensors").find("bar.x").to_vector<double>();
   CHECK(std::isnan(unjudged[0]));
   CHECK(gradcheck("--op tanh --input x=f64[20,30] --dump large.safetensors --mode full").status == 0);
   CHECK(std::isfinite(io::read_safetensors(folder() / "large.safetensors").find("bar.x").to_vector<double>()[599]));
   CHECK(has(gradcheck("--all --dump all.safetensors").err, "--dump goes with"));
 
-  const Outcome python = run_shell(folder(), "command -v python3 >/dev/null || exit 77; python3 "
-                                             GRADUS_SOURCE_DIR "/docs/examples/grading/read_point.py point.safetensors");
+  const Outcome python = run_shell(folder(), "command -v python3 >/dev/null || exit 77; python3 " GRADUS_SOURCE_DIR
+                                             "/docs/examples/grading/read_point.py point.safetensors");
   if (python.status == 77) return;
   CHECK_MESSAGE(python.status == 0, python.err);
   CHECK(has(python.out, "half disagree\nx: 12 elements judged, the worst is "));
@@ -318,8 +325,9 @@ TEST_CASE("the point of a check as safetensors") {
 
 TEST_CASE("a library with AddressSanitizer is explained, and works as it says") {
   const TemporaryFolder place;
-  const Outcome built = run_shell(place, "gradus gradcheck --new op >/dev/null && "
-                                         "cc -shared -fPIC -g -fsanitize=address -o op.so op.c -lm");
+  const Outcome built = run_shell(place,
+                                  "gradus gradcheck --new op >/dev/null && "
+                                  "cc -shared -fPIC -g -fsanitize=address -o op.so op.c -lm");
   const Outcome outcome = run_shell(place, "gradus gradcheck --lib ./op.so");
   if (built.status != 0 || outcome.status == 0) return;  // no sanitizer, or this program has it as well
   CHECK(outcome.status == 3);
@@ -337,14 +345,16 @@ TEST_CASE("the autograder of the chapter for teachers") {
   const TemporaryFolder place;
   const Outcome outcome = run_shell(
       place,
-      "gradus gradcheck --new my_op >/dev/null && cc -shared -fPIC -O2 -o my_op.so my_op.c -lm && mkdir s && cp my_op.c s/ada.c &&"
+      "gradus gradcheck --new my_op >/dev/null && cc -shared -fPIC -O2 -o my_op.so my_op.c -lm && mkdir s && cp "
+      "my_op.c s/ada.c &&"
       "sed 's/ scale \\* (1.0/ (1.0/' my_op.c >s/ben.c && sed 's/return 0;/return/' my_op.c >s/dee.c &&"
-      "sed 's/= call->attributes.0./= *(double*)0/' my_op.c >s/eli.c && sed 's/OP_VERSION/OP_VERSION + 7/' my_op.c >s/fay.c &&"
+      "sed 's/= call->attributes.0./= *(double*)0/' my_op.c >s/eli.c && sed 's/OP_VERSION/OP_VERSION + 7/' my_op.c "
+      ">s/fay.c &&"
       "sed 's/tanh(scale \\* x\\[i\\])/2 * x[i]/; s/scale \\* (1.0 - y\\[i\\] \\* y\\[i\\])/2/' my_op.c >s/cho.c &&"
       "sh " GRADUS_SOURCE_DIR "/docs/examples/grading/grade.sh s ./my_op.so 4711 --input 'x=f64[5,7]:uniform(-3,3)'");
-  CHECK_MESSAGE(outcome.out ==
-                    "ada: right\nben: wrong\ncho: wrong\ndee: does not compile\neli: crashed\nfay: not judged\n",
-                outcome.out, outcome.err);
+  CHECK_MESSAGE(
+      outcome.out == "ada: right\nben: wrong\ncho: wrong\ndee: does not compile\neli: crashed\nfay: not judged\n",
+      outcome.out, outcome.err);
   CHECK(has(io::read_file(place / "s/cho.log"), "forward differs from my_op at y["));
   for (const char* report : {"s/ben.log", "s/ben.xml", "s/cho.xml", "s/eli.xml"})
     CHECK_FALSE(has(io::read_file(place / report), "4711"));

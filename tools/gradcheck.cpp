@@ -150,7 +150,8 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
     only_with(flag, checks, "a check");
   const bool one_point = of_library || (of_op && (!request.inputs.empty() || !request.sample.empty()));
   only_with("--dump", one_point, "--lib, or a built-in --op with --input or --sample");
-  for (const auto& [flag, other] : {std::pair{"--dump", "--repeat"}, {"--dump", "--points"}, {"--points", "--repeat"}}) {
+  for (const auto& [flag, other] :
+       {std::pair{"--dump", "--repeat"}, {"--dump", "--points"}, {"--points", "--repeat"}}) {
     if (command.count(flag) > 0 && command.count(other) > 0)
       fail<UsageError>("{} and {} contradict each other", flag, other);
   }
@@ -196,10 +197,8 @@ void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
     else if (!request.all && gradient_only) check_gradient(request, device, session);
     else check_records(request, device, session);
   } catch (const std::exception& error) {
-    const GradcheckFailure failure{.shared_library = request.shared_library,
-                                   .op = request.op,
-                                   .kind = "error",
-                                   .sentence = error.what()};
+    const GradcheckFailure failure{
+        .shared_library = request.shared_library, .op = request.op, .kind = "error", .sentence = error.what()};
     const bool usage = dynamic_cast<const UsageError*>(&error), data = dynamic_cast<const DataError*>(&error);
     session.abandon(failure, usage ? 2 : data ? 3 : 1);
     throw;

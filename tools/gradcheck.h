@@ -15,7 +15,7 @@ struct GradcheckRequest {
   std::string sample, mode = "auto";
   std::int64_t order = 0, repeat = 0, points = 0;  ///< order 0: both
   std::string like, dump;                          ///< of `shared_library`: a reference; of one point: a file
-  std::vector<std::string> attributes, inputs;  ///< `scale=0.5`, `x=f64[2,3]:uniform(0,1)`
+  std::vector<std::string> attributes, inputs;     ///< `scale=0.5`, `x=f64[2,3]:uniform(0,1)`
   double timeout = 10;
   std::string device = "cpu";
   std::uint64_t seed = 1;

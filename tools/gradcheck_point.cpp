@@ -51,9 +51,11 @@ void write_point(const std::string& path, const testing::CheckReport& report) {
   io::write_safetensors(path, file);
 }
 
-void write_point(const std::string& path, const testing::Subject& subject, const Tensors& inputs, const std::string& why) {
+void write_point(const std::string& path, const testing::Subject& subject, const Tensors& inputs,
+                 const std::string& why) {
   io::SafetensorsFile file;
-  file.metadata = {{"format", "gradus.point"}, {"version", "1"}, {"op", subject.name}, {"verdict", "none"}, {"cause", why}};
+  file.metadata = {
+      {"format", "gradus.point"}, {"version", "1"}, {"op", subject.name}, {"verdict", "none"}, {"cause", why}};
   add_all(file, "input", subject.inputs, inputs);
   io::write_safetensors(path, file);
 }

@@ -50,7 +50,7 @@ void require_count(const ForeignOp& op, const std::string& reference, std::size_
   if (count >= least && count <= most) return;
   fail<NotComparable>("{} takes {} ({}), {} takes {} ({})", op.name(), plural(count, "input"),
                       fmt::join(names_of(op.inputs()), ", "), reference,
-                      least == most ? fmt::format("{}", least)
+                      least == most                                     ? fmt::format("{}", least)
                       : most == std::numeric_limits<std::size_t>::max() ? fmt::format("{} or more", least)
                                                                         : fmt::format("{} to {}", least, most),
                       fmt::join(expected, ", "));

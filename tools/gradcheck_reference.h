@@ -28,7 +28,8 @@ class Reference {
                                              std::uint64_t seed) const = 0;
 };
 
-/// `softmax`, `reference.so:op`, or `reference.so` where that has one op. Attributes are those of the request that it has.
+/// `softmax`, `reference.so:op`, or `reference.so` where that has one op. Attributes are those of the request that it
+/// has.
 std::unique_ptr<Reference> make_reference(const GradcheckRequest& request);
 
 }  // namespace gradus::tools

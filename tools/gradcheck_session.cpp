@@ -109,13 +109,15 @@ void GradcheckSession::add(const RecordReport& report) {
 
 void GradcheckSession::add(const testing::SweepReport& report, const std::string& drawn, const std::string& file) {
   watch_.hide();
-  const std::string sizes = drawn == "draws" ? fmt::format(", {} with their own sizes", report.draws - report.sizes_kept) : "";
-  std::cout << fmt::format("{:30} {:4} {}{}: {} agree, {} cannot tell, {} disagree\n", report.op, report.draws, drawn, sizes,
-                           report.agree, report.cannot_tell, report.disagree)
+  const std::string sizes =
+      drawn == "draws" ? fmt::format(", {} with their own sizes", report.draws - report.sizes_kept) : "";
+  std::cout << fmt::format("{:30} {:4} {}{}: {} agree, {} cannot tell, {} disagree\n", report.op, report.draws, drawn,
+                           sizes, report.agree, report.cannot_tell, report.disagree)
             << std::flush;
   nlohmann::ordered_json each = nlohmann::ordered_json::array();
   for (const testing::Draw& draw : report.each) {
-    const nlohmann::ordered_json seed = output_.hide_seed ? nlohmann::ordered_json() : nlohmann::ordered_json(draw.seed);
+    const nlohmann::ordered_json seed =
+        output_.hide_seed ? nlohmann::ordered_json() : nlohmann::ordered_json(draw.seed);
     each.push_back({{"number", draw.number},
                     {"seed", seed},
                     {"order", draw.order},

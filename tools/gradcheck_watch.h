@@ -22,7 +22,8 @@ class GradcheckWatch {
 
   /// `softmax, draw 3 of 20`.
   void begin(const std::string& what) { what_ = what, evaluations_ = 0; }
-  /// To be called before each evaluation. Throws OutOfTime. From two seconds on, a line on a terminal says what goes on.
+  /// To be called before each evaluation. Throws OutOfTime. From two seconds on, a line on a terminal says what goes
+  /// on.
   void tick();
   /// Takes that line away: something is to be printed.
   void hide() { progress_.reset(); }

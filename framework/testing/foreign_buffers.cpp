@@ -1,6 +1,7 @@
 #include "framework/testing/foreign_buffers.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "framework/base/plural.h"
@@ -20,7 +21,8 @@ std::uint64_t unwritten(DType dtype) {
   return dtype == DType::f32 ? 0x7ffadbad : 0x8badf00ddeadbeef;
 }
 
-/// An element of the filler: of which buffer, on which side of its elements, and how far from them; `most` stands for more.
+/// An element of the filler: of which buffer, on which side of its elements, and how far from them; `most` stands for
+/// more.
 struct FillerMark {
   static constexpr std::int64_t most = 127;
   int buffer = 0;
@@ -41,16 +43,12 @@ std::uint64_t bits_of(const FillerMark& mark, DType dtype) {
 }
 
 std::optional<FillerMark> mark_of(std::uint64_t bits, DType dtype) {
-  std::uint64_t rest = 0;  // of the bits, beside the code
-  if (dtype == DType::f64) rest = (bits & ~(std::uint64_t{1} << 63)) ^ (0x7ff0000000000000 | std::uint64_t{mark_base} << 29);
-  else if (dtype == DType::f32) rest = (bits & 0x7fffffff) ^ (0x7f800000 | mark_base);
-  else rest = bits ^ integer_base;
-  if (dtype == DType::f64) {
-    if (rest & ((std::uint64_t{1} << 29) - 1)) return {};
-    rest >>= 29;
-  }
-  if (rest > 0xffff) return {};
-  return FillerMark{static_cast<int>(rest >> 8), (rest & 0x80) != 0, static_cast<std::int64_t>(rest & 0x7f)};
+  // Arithmetic may have turned the sign. What is not a mark has other bits than those of the code.
+  const std::uint64_t sign = dtype == DType::f64 ? std::uint64_t{1} << 63 : dtype == DType::f32 ? 1u << 31 : 0;
+  std::uint64_t code = (bits & ~sign) ^ bits_of({}, dtype);
+  if (dtype == DType::f64) code = std::rotr(code, 29);
+  if (code > 0xffff) return {};
+  return FillerMark{static_cast<int>(code >> 8), (code & 0x80) != 0, static_cast<std::int64_t>(code & 0x7f)};
 }
 
 /// Calls function.operator()<Word>() with the unsigned integer of an element's size.
@@ -66,21 +64,27 @@ std::int64_t elements_away(const Buffer& buffer, std::int64_t position) {
   return (buffer.begin - position + buffer.element_bytes - 1) / buffer.element_bytes;
 }
 
-FillerMark mark_at(const Buffer& buffer, std::int64_t position) {
-  return {buffer.number, position >= buffer.end(), elements_away(buffer, position)};
+/// Calls visit(position, bits) with what each element of the filler holds, outwards from the buffer's first element,
+/// then from its last.
+template <class Visit>
+void visit_filler(const Buffer& buffer, Visit&& visit) {
+  FillerMark before{buffer.number, false, 1}, behind{buffer.number, true, 0};
+  for (std::int64_t at = buffer.begin - buffer.element_bytes; at >= buffer.pages; at -= buffer.element_bytes) {
+    visit(at, bits_of(before, buffer.dtype));
+    ++before.distance;
+  }
+  for (std::int64_t at = buffer.end(); at < buffer.pages + buffer.page_bytes; at += buffer.element_bytes) {
+    visit(at, bits_of(behind, buffer.dtype));
+    ++behind.distance;
+  }
 }
 
-void put_filler(const Buffer& buffer, std::byte* data_area, std::int64_t begin, std::int64_t end) {
+void put_filler(const Buffer& buffer, std::byte* data_area) {
   with_word(buffer, [&]<class Word>() {
-    for (std::int64_t at = begin; at < end; at += buffer.element_bytes) {
-      *reinterpret_cast<Word*>(data_area + at) = static_cast<Word>(bits_of(mark_at(buffer, at), buffer.dtype));
-    }
+    visit_filler(buffer, [&](std::int64_t at, std::uint64_t bits) {
+      *reinterpret_cast<Word*>(data_area + at) = static_cast<Word>(bits);
+    });
   });
-}
-
-void put_filler_around(const Buffer& buffer, std::byte* data_area) {
-  put_filler(buffer, data_area, buffer.pages, buffer.begin);
-  put_filler(buffer, data_area, buffer.end(), buffer.pages + buffer.page_bytes);
 }
 
 /// Positions in [begin, end) whose element is wanted: how many, the first and the last.
@@ -161,7 +165,7 @@ void Layout::place(bool at_end) {
 }
 
 void fill(const Buffer& buffer, std::byte* data_area, const Tensor& content) {
-  put_filler_around(buffer, data_area);
+  put_filler(buffer, data_area);
   if (buffer.count == 0) return;
   std::byte* const to = data_area + buffer.begin;
   const auto bytes = static_cast<std::size_t>(buffer.end() - buffer.begin);
@@ -170,7 +174,7 @@ void fill(const Buffer& buffer, std::byte* data_area, const Tensor& content) {
 }
 
 void clear(const Buffer& buffer, std::byte* data_area) {
-  put_filler_around(buffer, data_area);
+  put_filler(buffer, data_area);
   with_word(buffer, [&]<class Word>() {
     std::fill(reinterpret_cast<Word*>(data_area + buffer.begin), reinterpret_cast<Word*>(data_area + buffer.end()),
               static_cast<Word>(unwritten(buffer.dtype)));
@@ -186,15 +190,14 @@ Tensor read(const Buffer& buffer, const std::byte* data_area) {
 }
 
 std::optional<std::string> find_stray_write(const Buffer& buffer, const std::byte* data_area) {
-  const auto is_changed = [&](std::int64_t at, std::uint64_t bits) {
-    return bits != bits_of(mark_at(buffer, at), buffer.dtype);
-  };
-  const Found before = find_elements(buffer, data_area, buffer.pages, buffer.begin, is_changed);
-  if (before.count > 0) return "wrote " + place_outside(buffer, before.last);
-  const Found behind =
-      find_elements(buffer, data_area, buffer.end(), buffer.pages + buffer.page_bytes, is_changed);
-  if (behind.count > 0) return "wrote " + place_outside(buffer, behind.first);
-  return {};
+  std::optional<std::int64_t> changed;
+  with_word(buffer, [&]<class Word>() {
+    visit_filler(buffer, [&](std::int64_t at, std::uint64_t bits) {
+      if (!changed && *reinterpret_cast<const Word*>(data_area + at) != static_cast<Word>(bits)) changed = at;
+    });
+  });
+  if (!changed) return {};
+  return "wrote " + place_outside(buffer, *changed);
 }
 
 std::optional<std::string> find_unwritten(const Buffer& buffer, const std::byte* data_area) {

@@ -7,9 +7,9 @@
 // written before them is found afterwards, by the filler that it destroyed. A call with the elements at the other end
 // of their pages catches accesses before them as well.
 //
-// The filler is NaN too, and each of its elements says in its payload which buffer's it is and how far from the elements.
-// Arithmetic hands a payload on: a result with one was computed from what lies outside a buffer. (Elements that were not
-// written hold another NaN.)
+// The filler is NaN too, and each of its elements says in its payload which buffer's it is and how far from the
+// elements. Arithmetic hands a payload on: a result with one was computed from what lies outside a buffer. (Elements
+// that were not written hold another NaN.)
 #pragma once
 
 #include <optional>
@@ -25,8 +25,8 @@ enum class Role { input, output, cotangent, gradient, tangent, output_tangent };
 
 struct Buffer {
   Role role;
-  int number = 0;  ///< among all buffers of the layout
-  int index = 0;   ///< among those of its role
+  int number = 0;    ///< among all buffers of the layout
+  int index = 0;     ///< among those of its role
   std::string name;  ///< `x`, `grad_x`, `tangent_x`
   DType dtype;
   Shape shape;

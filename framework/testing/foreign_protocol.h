@@ -85,8 +85,8 @@ std::int64_t whole_pages(std::int64_t bytes);
 /// The life of the child: answers requests that arrive on the socket until it is closed.
 [[noreturn]] void serve(int socket, const std::string& path, Control* control, std::byte* data, int keeper);
 
-/// Copies what a library says of itself into the records, of which there is room for max_ops; returns their number. What
-/// cannot be of one op is that record's problem; throws ContractError for what cannot be of the library.
+/// Copies what a library says of itself into the records, of which there is room for max_ops; returns their number.
+/// What cannot be of one op is that record's problem; throws ContractError for what cannot be of the library.
 int read_description(const gradus_library* library, OpRecord* records);
 
 /// Throws DataError unless the file is a whole shared library for this machine.

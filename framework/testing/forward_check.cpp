@@ -22,18 +22,15 @@ constexpr double movements_allowed = 64;
 constexpr std::uint64_t movement_stream = std::uint64_t{1} << 51;
 
 bool any_in_f32(const Tensors& tensors) {
-  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.defined() && t.dtype() == DType::f32; });
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const Tensor& t) { return t.defined() && t.dtype() == DType::f32; });
 }
 
 class Comparer {
  public:
   Comparer(const Subject& subject, const Tensors& inputs, const Subject& reference, const Tensors& reference_inputs,
            std::uint64_t seed)
-      : subject_(subject),
-        reference_(reference),
-        inputs_(inputs),
-        reference_inputs_(reference_inputs),
-        seed_(seed) {
+      : subject_(subject), reference_(reference), inputs_(inputs), reference_inputs_(reference_inputs), seed_(seed) {
     expected_ = ask(reference_inputs_);
     yours_ = subject_.forward(clones(inputs));
     in_f32_ = any_in_f32(inputs) || any_in_f32(yours_) || any_in_f32(reference_inputs) || any_in_f32(expected_);
@@ -56,7 +53,8 @@ class Comparer {
     reference_movement_ = movement(reference_inputs_, expected_, [&](const Tensors& moved) { return ask(moved); });
     own_movement_ = movement(inputs_, yours_, subject_.forward);
     if (std::none_of(expected_.begin(), expected_.end(), [](const Tensor& t) { return t.defined() && t.numel() > 0; }))
-      return {Verdict::cannot_tell, fmt::format("there is nothing to compare with {}: no output has elements", reference_.name)};
+      return {Verdict::cannot_tell,
+              fmt::format("there is nothing to compare with {}: no output has elements", reference_.name)};
     ForwardComparison result;
     for (std::size_t k = 0; k < yours_.size() && result.verdict != Verdict::disagree; ++k) {
       if (!expected_[k].defined() || expected_[k].numel() == 0) continue;
@@ -68,7 +66,9 @@ class Comparer {
 
  private:
   static ForwardComparison differs(const std::string& finding) { return {Verdict::disagree, finding}; }
-  std::string name(std::size_t k) const { return k < subject_.outputs.size() ? subject_.outputs[k] : std::to_string(k); }
+  std::string name(std::size_t k) const {
+    return k < subject_.outputs.size() ? subject_.outputs[k] : std::to_string(k);
+  }
 
   Tensors ask(const Tensors& inputs) const {
     try {
@@ -134,9 +134,10 @@ class Comparer {
     }
     if (different > 0) return differs(describe(k, yours[worst], expected[worst], worst, different, scale));
     if (told > 0 || scale == 0) return {};
-    return {Verdict::cannot_tell, fmt::format("at this point {} says nothing about {}: it is NaN there, or rounding of the "
-                                              "inputs alone moves it by more than {:g} %",
-                                              reference_.name, name(k), 100 * coarsest_reference / movements_allowed)};
+    return {Verdict::cannot_tell,
+            fmt::format("at this point {} says nothing about {}: it is NaN there, or rounding of the "
+                        "inputs alone moves it by more than {:g} %",
+                        reference_.name, name(k), 100 * coarsest_reference / movements_allowed)};
   }
 
   std::string describe(std::size_t k, double yours, double expected, std::size_t element, std::size_t different,
@@ -144,9 +145,8 @@ class Comparer {
     std::string pair = fmt::format("yours {:.6g}, expected {:.6g}", yours, expected);
     if (fmt::format("{:.6g}", yours) == fmt::format("{:.6g}", expected))
       pair = fmt::format("yours {:.17g}, expected {:.17g}", yours, expected);
-    std::string text =
-        fmt::format("forward differs from {} at {}{}: {}", reference_.name, name(k),
-                    place_of(expected_[k].shape(), static_cast<std::int64_t>(element)), pair);
+    std::string text = fmt::format("forward differs from {} at {}{}: {}", reference_.name, name(k),
+                                   place_of(expected_[k].shape(), static_cast<std::int64_t>(element)), pair);
     const auto count = static_cast<std::size_t>(expected_[k].numel());
     if (count > 1) text += fmt::format("; {} of {} elements differ", different, count);
     if (std::fabs(yours - expected) < 0x1p-20 * scale) text += ", by no more than rounding to f32 would explain";

@@ -16,10 +16,10 @@ struct ReferenceError : Error {
   using Error::Error;
 };
 
-/// Both forwards at one point; `reference_inputs` are the same values in the reference's own dtypes. Elements may differ by
-/// 1.5e-8 of the largest one, half of the digits (1.5e-5 where one of the two is in f32), and by what rounding of the
-/// inputs does to the reference, and within limits to the op itself. Throws ReferenceError; what `subject` throws
-/// reaches the caller.
+/// Both forwards at one point; `reference_inputs` are the same values in the reference's own dtypes. Elements may
+/// differ by 1.5e-8 of the largest one, half of the digits (1.5e-5 where one of the two is in f32), and by what
+/// rounding of the inputs does to the reference, and within limits to the op itself. Throws ReferenceError; what
+/// `subject` throws reaches the caller.
 ForwardComparison compare_forwards(const Subject& subject, const Tensors& inputs, const Subject& reference,
                                    const Tensors& reference_inputs, std::uint64_t seed);
 

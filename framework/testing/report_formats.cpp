@@ -196,8 +196,8 @@ std::string finding_of(const CheckReport& report) {
   if (report.passed()) return "";
   const std::string said = report.hint                           ? report.hint->sentence
                            : report.verdict == Verdict::disagree ? "the gradient is wrong"
-                                       : !report.note.empty()                ? report.note
-                                                                             : "cannot tell whether the gradient is right";
+                           : !report.note.empty()                ? report.note
+                                                                 : "cannot tell whether the gradient is right";
   for (const InputReport& input : report.inputs) {
     if (input.verdict != report.verdict) continue;
     const std::string place =
