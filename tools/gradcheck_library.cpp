@@ -4,10 +4,11 @@
 #include <iostream>
 #include <map>
 #include <regex>
+#include <set>
 
 #include "framework/base/error.h"
 #include "framework/io/files.h"
-#include "framework/testing/foreign_op.h"
+#include "framework/testing/foreign_sweep.h"
 #include "tools/gradcheck.h"
 #include "tools/gradcheck_inputs.h"
 
@@ -16,9 +17,11 @@ namespace gradus::tools {
 using testing::CheckReport;
 using testing::ForeignFailure;
 using testing::ForeignFailureKind;
+using testing::ForeignFinding;
 using testing::ForeignInput;
 using testing::ForeignLibrary;
 using testing::ForeignOp;
+using testing::ForeignPoint;
 
 namespace {
 
@@ -35,6 +38,8 @@ std::string rerun_line(const GradcheckRequest& request, const std::string& op) {
       fmt::format("gradus gradcheck --lib {} --op {} --seed {}", quoted(request.shared_library), op, request.seed);
   for (const std::string& attribute : request.attributes) line += " --attr " + quoted(attribute);
   for (const std::string& input : request.inputs) line += " --input " + quoted(input);
+  if (request.offset >= 0) line += fmt::format(" --offset {}", request.offset);
+  if (request.threads != 1) line += fmt::format(" --threads {}", request.threads);
   if (request.sandbox) line += " --sandbox";
   if (request.timeout != GradcheckRequest().timeout) line += fmt::format(" --timeout {:g}", request.timeout);
   return line;
@@ -90,51 +95,96 @@ GradcheckFailure describe(const ForeignFailure& failure, const GradcheckRequest&
                   failure.kind == ForeignFailureKind::forbidden};
 }
 
-/// With values of other seeds, and with sizes of their own where the op takes them.
-void sweep_op(const ForeignLibrary& library, const std::string& name, const GradcheckRequest& request,
-              GradcheckSession& session) {
-  testing::SweepReport sweep{.op = name};
+/// What asks for exactly this point.
+GradcheckRequest request_of(const ForeignPoint& point, const ForeignOp& op, const GradcheckRequest& request) {
   GradcheckRequest own = request;
-  for (; sweep.draws < request.repeat; ++sweep.draws, ++own.seed) {
-    const auto attempt = [&](bool varied) {
-      ForeignOp op = library.op(name, numbers_of(request.attributes));
-      std::string sizes;
-      for (ForeignInput input : std::vector(op.inputs())) {
-        if (varied) input.shape = varied_sizes(input.shape, own.seed);
-        op.set_input(input);
-        sizes += " --input " + quoted(fmt::format("{}={}[{}]", input.name, to_string(input.dtype),
-                                                  fmt::join(input.shape.to_vector(), ",")));
-      }
-      CheckReport report = check(op, op.draw_inputs(own.seed), own.check_options());
-      report.rerun = rerun_line(own, name) + sizes + " --explain" + request.mode_flag();
-      return report;
-    };
-    CheckReport report;
-    try {
-      report = attempt(true);
-    } catch (const ForeignFailure& failure) {
-      if (failure.kind != ForeignFailureKind::refused) throw;
-      ++sweep.sizes_kept;
-      report = attempt(false);
+  own.seed = point.seed;
+  own.offset = point.offset;
+  own.threads = point.threads;
+  own.attributes.clear();
+  own.inputs.clear();
+  for (const testing::ForeignAttribute& attribute : op.declared_attributes()) {
+    for (const testing::ForeignAttribute& chosen : point.attributes) {
+      if (chosen.name == attribute.name && chosen.value != attribute.value)
+        own.attributes.push_back(fmt::format("{}={}", chosen.name, chosen.value));
     }
-    sweep.agree += report.verdict == testing::Verdict::agree;
-    sweep.disagree += report.verdict == testing::Verdict::disagree;
-    sweep.cannot_tell += report.verdict == testing::Verdict::cannot_tell;
-    if (!report.passed()) sweep.doubtful.push_back(std::move(report));
   }
-  session.add(sweep);
+  for (std::size_t i = 0; i < point.inputs.size(); ++i) {
+    const ForeignInput &input = point.inputs[i], &usual = op.inputs()[i];
+    const bool other = input.low != usual.low || input.high != usual.high || input.normal != usual.normal;
+    own.inputs.push_back(fmt::format("{}={}[{}]{}", input.name, to_string(input.dtype),
+                                     fmt::join(input.shape.to_vector(), ","),
+                                     !other         ? ""
+                                     : input.normal ? ":normal"
+                                                    : fmt::format(":uniform({},{})", input.low, input.high)));
+  }
+  return own;
+}
+
+/// A finding's report, with the line that repeats it and what is unlike the declared point.
+CheckReport report_of(ForeignFinding& finding, const ForeignOp& op, const GradcheckRequest& request) {
+  CheckReport report = std::move(*finding.report);
+  const GradcheckRequest own = request_of(finding.point, op, request);
+  report.rerun = rerun_line(own, op.name()) + " --explain" + request.mode_flag();
+  if (!finding.point.words.empty())
+    report.note += (report.note.empty() ? "" : "; ") + ("beside the declared point: " + finding.point.words);
+  return report;
+}
+
+void add_failure(const ForeignFinding& finding, ForeignOp op, const GradcheckRequest& request,
+                 GradcheckSession& session) {
+  const std::string rerun = rerun_line(request_of(finding.point, op, request), op.name());
+  set_point(op, finding.point);
+  session.add(describe(*finding.failure, request, op.name(), call_of(op), rerun));
+}
+
+/// Draw after draw, each at another point that the op takes.
+void sweep_op(const ForeignOp& op, const GradcheckRequest& request, GradcheckSession& session) {
+  constexpr double search = 25;  ///< seconds for the next point
+  std::set<std::string> fixed;
+  for (const auto& [attribute, value] : numbers_of(request.attributes)) fixed.insert(attribute);
+  testing::SweepReport report{.op = op.name()};
+  testing::ForeignSweep sweep(op, request.check_options(), fixed);
+  std::optional<ForeignFinding> finding;
+  for (; report.draws < request.repeat; ++report.draws) {
+    finding = report.draws == 0 ? sweep.declared() : sweep.next(search, true);
+    if (!finding || finding->failure) break;
+    report.sizes_kept += finding->point.own_sizes;
+    report.agree += finding->report->verdict == testing::Verdict::agree;
+    report.disagree += finding->report->verdict == testing::Verdict::disagree;
+    report.cannot_tell += finding->report->verdict == testing::Verdict::cannot_tell;
+    if (!finding->report->passed()) report.doubtful.push_back(report_of(*finding, op, request));
+  }
+  report.not_varied = sweep.not_varied();
+  if (report.draws > 0) session.add(report);
+  if (finding && finding->failure) add_failure(*finding, op, request, session);
+}
+
+/// What the declared point cannot show, by a few others.
+void look_further(const ForeignOp& op, const GradcheckRequest& request, double seconds, GradcheckSession& session) {
+  testing::FurtherPoints further = check_further_points(op, request.check_options(), std::max(1.0, 3 * seconds));
+  if (further.wrong && further.wrong->failure) return add_failure(*further.wrong, op, request, session);
+  if (further.wrong) return session.add(report_of(*further.wrong, op, request), request.shared_library);
+  if (!request.output.explain) return;
+  std::cout << fmt::format("  further points: {} agree", further.agree);
+  for (const ForeignPoint& point : further.undecided) std::cout << "; cannot tell at: " << point.words;
+  if (!further.not_varied.empty()) std::cout << fmt::format("; not varied: {}", fmt::join(further.not_varied, ", "));
+  std::cout << std::endl;
 }
 
 void check_one(const ForeignLibrary& library, const std::string& name, const GradcheckRequest& request,
                GradcheckSession& session) {
   ForeignOp op = library.op(name, numbers_of(request.attributes));
+  op.set_offset(request.offset);
+  op.set_threads(static_cast<int>(request.threads));
+  const bool chosen = !request.inputs.empty() || !request.attributes.empty();
   try {
-    if (request.repeat > 0) return sweep_op(library, name, request, session);
+    if (request.repeat > 0) return sweep_op(op, request, session);
     CheckReport report = check(op, requested_inputs(op, request), request.check_options());
     report.rerun = rerun_line(request, name) + " --explain" + request.mode_flag();
     session.add(report, request.shared_library);
+    if (!chosen && report.verdict != testing::Verdict::disagree) look_further(op, request, report.seconds, session);
   } catch (const ForeignFailure& failure) {
-    const bool chosen = !request.inputs.empty() || !request.attributes.empty();
     if (failure.kind == ForeignFailureKind::refused && chosen) throw UsageError(failure.what());
     session.add(describe(failure, request, name, call_of(op), rerun_line(request, name)));
   }

@@ -1,5 +1,7 @@
 #include "tools/gradcheck_session.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <iostream>
 
@@ -71,14 +73,18 @@ void GradcheckSession::add(const RecordReport& report) {
 void GradcheckSession::add(const testing::SweepReport& report) {
   std::cout << fmt::format("{:30} {:4} draws, {} with their own sizes: {} agree, {} cannot tell, {} disagree\n",
                            report.op, report.draws, report.draws - report.sizes_kept, report.agree, report.cannot_tell,
-                           report.disagree)
-            << std::flush;
+                           report.disagree);
+  const bool all_agree = report.disagree == 0 && report.cannot_tell == 0;
+  if (all_agree && !report.not_varied.empty())
+    std::cout << fmt::format("  not varied: {}\n", fmt::join(report.not_varied, ", "));
+  std::cout << std::flush;
   ops_.push_back({{"op", report.op},
                   {"draws", report.draws},
                   {"sizes_kept", report.sizes_kept},
                   {"agree", report.agree},
                   {"cannot_tell", report.cannot_tell},
-                  {"disagree", report.disagree}});
+                  {"disagree", report.disagree},
+                  {"not_varied", report.not_varied}});
   for (const CheckReport& doubtful : report.doubtful) add(doubtful);
 }
 

@@ -27,6 +27,13 @@ struct Subject {
   /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found
   /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
+  /// How far off forward leaves an output, relative to its largest element, by output; 0: rounding alone.
+  std::vector<double> accuracy = {};
+  struct Range {
+    double low, high;
+  };
+  /// Where the values of an input have a meaning, by input; empty where nothing is known of any, low == high of one.
+  std::vector<Range> ranges = {};
   /// Runs elsewhere, on contiguous copies: memory layouts and thread counts of this process do not reach it.
   bool own_process = false;
 };

@@ -14,6 +14,7 @@ struct SweepReport {
   int sizes_kept = 0;  ///< of these, with the sample's own sizes, as the op does not take the varied ones
   int agree = 0, disagree = 0, cannot_tell = 0;  ///< checks: of first and of second order
   std::vector<CheckReport> doubtful = {};        ///< all that did not agree
+  std::vector<std::string> not_varied = {};      ///< and why: "one axis more (not taken)"
 };
 
 /// First and second order on `draws` inputs: the op's samples in turn, each with the values of another seed (the
