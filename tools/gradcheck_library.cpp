@@ -68,6 +68,8 @@ Tensors requested_inputs(ForeignOp& op, const GradcheckRequest& request) {
     }
     if (wanted.values == InputRequest::Values::uniform)
       input.low = wanted.low, input.high = wanted.high, input.normal = false;
+    if (wanted.values == InputRequest::Values::whole)
+      input.low = wanted.low, input.high = wanted.high, input.normal = false, input.whole = true;
     if (wanted.values == InputRequest::Values::normal) input.normal = true;
     if (wanted.values == InputRequest::Values::from_file) {
       given[wanted.name] = read_tensor(wanted);
@@ -110,13 +112,12 @@ GradcheckRequest request_of(const ForeignPoint& point, const ForeignOp& op, cons
     }
   }
   for (std::size_t i = 0; i < point.inputs.size(); ++i) {
-    const ForeignInput &input = point.inputs[i], &usual = op.inputs()[i];
-    const bool other = input.low != usual.low || input.high != usual.high || input.normal != usual.normal;
-    own.inputs.push_back(fmt::format("{}={}[{}]{}", input.name, to_string(input.dtype),
-                                     fmt::join(input.shape.to_vector(), ","),
-                                     !other         ? ""
-                                     : input.normal ? ":normal"
-                                                    : fmt::format(":uniform({},{})", input.low, input.high)));
+    const ForeignInput& input = point.inputs[i];
+    own.inputs.push_back(fmt::format("{}={}[{}]", input.name, to_string(input.dtype),
+                                     fmt::join(input.shape.to_vector(), ",")));
+    if (same_values(input, op.inputs()[i])) continue;
+    own.inputs.back() += input.normal ? ":normal"
+                                      : fmt::format(":{}({},{})", input.whole ? "whole" : "uniform", input.low, input.high);
   }
   return own;
 }
@@ -125,9 +126,11 @@ GradcheckRequest request_of(const ForeignPoint& point, const ForeignOp& op, cons
 CheckReport report_of(ForeignFinding& finding, const ForeignOp& op, const GradcheckRequest& request) {
   CheckReport report = std::move(*finding.report);
   const GradcheckRequest own = request_of(finding.point, op, request);
-  report.rerun = rerun_line(own, op.name()) + " --explain" + request.mode_flag();
-  if (!finding.point.words.empty())
-    report.note += (report.note.empty() ? "" : "; ") + ("beside the declared point: " + finding.point.words);
+  report.rerun = rerun_line(finding.in_company ? request : own, op.name());
+  if (finding.in_company && request.repeat > 0) report.rerun += fmt::format(" --repeat {}", request.repeat);
+  report.rerun += " --explain" + request.mode_flag();
+  if (const std::string words = words_of(finding.point, op); !words.empty())
+    report.note += (report.note.empty() ? "" : "; ") + ("beside the declared point: " + words);
   return report;
 }
 
@@ -149,7 +152,7 @@ void sweep_op(const ForeignOp& op, const GradcheckRequest& request, GradcheckSes
   for (; report.draws < request.repeat; ++report.draws) {
     finding = report.draws == 0 ? sweep.declared() : sweep.next(search, true);
     if (!finding || finding->failure) break;
-    report.sizes_kept += finding->point.own_sizes;
+    report.sizes_kept += finding->point.shape_words.empty();
     report.agree += finding->report->verdict == testing::Verdict::agree;
     report.disagree += finding->report->verdict == testing::Verdict::disagree;
     report.cannot_tell += finding->report->verdict == testing::Verdict::cannot_tell;
@@ -167,7 +170,7 @@ void look_further(const ForeignOp& op, const GradcheckRequest& request, double s
   if (further.wrong) return session.add(report_of(*further.wrong, op, request), request.shared_library);
   if (!request.output.explain) return;
   std::cout << fmt::format("  further points: {} agree", further.agree);
-  for (const ForeignPoint& point : further.undecided) std::cout << "; cannot tell at: " << point.words;
+  for (const ForeignPoint& point : further.undecided) std::cout << "; cannot tell: " << words_of(point, op);
   if (!further.not_varied.empty()) std::cout << fmt::format("; not varied: {}", fmt::join(further.not_varied, ", "));
   std::cout << std::endl;
 }

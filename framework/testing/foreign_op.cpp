@@ -336,9 +336,9 @@ Tensors ForeignOp::draw_inputs(std::uint64_t seed) const {
   for (std::size_t i = 0; i < inputs().size(); ++i) {
     const ForeignInput& input = inputs()[i];
     StreamReader reader(seed, i);
-    const double distance = input.normal ? 0.05 : 0.025 * (input.high - input.low);
+    const double distance = input.whole ? 0 : input.normal ? 0.05 : 0.025 * (input.high - input.low);
     const auto draw = [&] {
-      if (!is_floating(input.dtype))
+      if (!is_floating(input.dtype) || input.whole)
         return static_cast<double>(reader.next_integer(std::llround(input.low), std::llround(input.high)));
       return input.normal ? reader.next_normal() : input.low + (input.high - input.low) * reader.next_uniform();
     };
@@ -364,7 +364,7 @@ Subject ForeignOp::subject() const {
     const InputRecord& input = session->record().inputs[i];
     subject.differentiable.push_back(input.differentiable);
     const bool declared = input.low < input.high && input.dtype != GRADUS_I64;
-    subject.ranges.push_back(declared ? Subject::Range{input.low, input.high} : Subject::Range{});
+    subject.ranges.push_back(declared ? Range{input.low, input.high} : Range{});
   }
   for (int k = 0; k < session->output_count(); ++k) {
     subject.outputs.push_back(session->record().outputs[k].name);
@@ -429,7 +429,7 @@ ForeignOp ForeignLibrary::op(const std::string& name, const std::map<std::string
     const InputRecord& input = record.inputs[i];
     const DType dtype = dtype_of_code(input.dtype);
     session->inputs.push_back({input.name, Shape(std::span(input.shape, static_cast<std::size_t>(input.rank))), dtype,
-                               input.low, input.high, is_floating(dtype) && input.low == 0 && input.high == 0,
+                               input.low, input.high, is_floating(dtype) && input.low == 0 && input.high == 0, false,
                                std::vector<double>(input.kinks, input.kinks + input.kink_count)});
   }
   ForeignOp result(std::move(session));
@@ -442,11 +442,10 @@ namespace {
 /// Forgets the range of an input whose values are elsewhere: they are its user's choice.
 void forget_left_ranges(Subject& subject, const Tensors& inputs) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    Subject::Range& range = subject.ranges[i];
-    const Numbers values = range.low < range.high ? inputs[i].to_vector<double>() : Numbers();
-    const bool inside = std::all_of(values.begin(), values.end(),
-                                    [&](double value) { return value >= range.low && value <= range.high; });
-    if (!inside) range = {};
+    Range& range = subject.ranges[i];
+    if (!range.is_declared()) continue;
+    const Numbers values = inputs[i].to_vector<double>();
+    if (!std::all_of(values.begin(), values.end(), [&](double value) { return range.holds(value); })) range = {};
   }
 }
 

@@ -36,13 +36,14 @@ struct ForeignFailure : Error {
   ForeignFailureKind kind;
 };
 
-/// An input to be drawn: uniform in [low, high] (integers: both included), or standard normal.
+/// An input to be drawn: uniform in [low, high] (integers: both included), standard normal, or whole numbers in
+/// [low, high], so that many are equal and some are 0.
 struct ForeignInput {
   std::string name;
   Shape shape;
   DType dtype = DType::f64;  ///< as the op declares it
   double low = 0, high = 0;
-  bool normal = false;
+  bool normal = false, whole = false;
   std::vector<double> kinks = {};  ///< values keep a distance from these
 };
 

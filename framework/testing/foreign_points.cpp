@@ -17,13 +17,8 @@ namespace {
 constexpr std::int64_t most_elements = 30000;       ///< of an input of a chosen shape
 constexpr std::int64_t most_drawn_elements = 4000;  ///< of one with drawn sizes
 constexpr std::uint64_t size_stream = std::uint64_t{1} << 41;
-constexpr double scout_timeout = 2;  ///< seconds
-
-Shapes shapes_of(const std::vector<ForeignInput>& inputs) {
-  Shapes shapes;
-  for (const ForeignInput& input : inputs) shapes.push_back(input.shape);
-  return shapes;
-}
+constexpr double scout_timeout = 2;                                           ///< seconds
+constexpr const char *unequal_axes = "unequal axes", *sizes_alone = "sizes";  // wishes
 
 int largest_rank(const Shapes& shapes) {
   int rank = 0;
@@ -116,12 +111,15 @@ std::vector<Shapes> with_one_axis_less(const Shapes& shapes) {
 std::vector<Shapes> untied(const Shapes& shapes) {
   constexpr std::size_t most_axes = 5;
   std::vector<Shapes> ways;
-  for (const auto& [size, axes] : axes_by_size(shapes)) {
+  const auto by_size = axes_by_size(shapes);
+  for (const auto& [size, axes] : by_size) {
     const std::size_t count = std::min(axes.size(), most_axes);
+    std::int64_t longer = size + 3;
+    while (by_size.contains(longer)) ++longer;
     for (unsigned chosen = (1u << count) - 2; chosen > 0 && count > 1; --chosen) {
       Shapes way = shapes;
       for (std::size_t a = 0; a < count; ++a) {
-        if (chosen >> a & 1) way[axes[a].input][axes[a].axis] = size + 3;
+        if (chosen >> a & 1) way[axes[a].input][axes[a].axis] = longer;
       }
       ways.push_back(std::move(way));
     }
@@ -162,15 +160,10 @@ class Choices {
   std::vector<Shapes> known_;
 };
 
-std::vector<std::pair<double, double>> around_zero(double low, double high) {
-  const double size = std::max(-low, high);
-  const std::pair<double, double> large = high >= -low ? std::pair(0.75 * high, high) : std::pair(low, 0.75 * low);
-  return {{0, high}, {low, 0}, {std::max(low, -1e-3 * size), std::min(high, 1e-3 * size)}, large};
-}
-
-std::string name_of(const ForeignInput& input) {
-  return input.normal ? fmt::format("{} normal", input.name)
-                      : fmt::format("{} in [{:.4g}, {:.4g}]", input.name, input.low, input.high);
+std::string values_in_words(const ForeignInput& input) {
+  if (input.normal) return input.name + " normal";
+  if (!is_floating(input.dtype) && input.low == input.high) return fmt::format("every {} {}", input.name, input.low);
+  return fmt::format("{} {}in [{}, {}]", input.name, input.whole ? "whole " : "", input.low, input.high);
 }
 
 bool have_values(const Tensors& outputs) {
@@ -180,6 +173,35 @@ bool have_values(const Tensors& outputs) {
 }
 
 }  // namespace
+
+Shapes shapes_of(const std::vector<ForeignInput>& inputs) {
+  Shapes shapes;
+  for (const ForeignInput& input : inputs) shapes.push_back(input.shape);
+  return shapes;
+}
+
+bool is_whole(const ForeignPoint& point) {
+  return std::any_of(point.inputs.begin(), point.inputs.end(), [](const ForeignInput& input) { return input.whole; });
+}
+
+bool same_values(const ForeignInput& a, const ForeignInput& b) {
+  return a.low == b.low && a.high == b.high && a.normal == b.normal && a.whole == b.whole;
+}
+
+std::string words_of(const ForeignPoint& point, const ForeignOp& declared) {
+  std::vector<std::string> words;
+  if (!point.shape_words.empty()) words.push_back(point.shape_words);
+  for (std::size_t i = 0; i < point.inputs.size(); ++i) {
+    if (!same_values(point.inputs[i], declared.inputs()[i])) words.push_back(values_in_words(point.inputs[i]));
+  }
+  for (const ForeignAttribute& attribute : point.attributes) {
+    if (attribute.value != declared.attributes().at(attribute.name))
+      words.push_back(fmt::format("{}={}", attribute.name, attribute.value));
+  }
+  if (point.offset >= 0) words.push_back(fmt::format("buffers {} bytes behind a boundary of 64", point.offset));
+  if (point.threads > 1) words.push_back(fmt::format("{} threads", point.threads));
+  return fmt::format("{}", fmt::join(words, ", "));
+}
 
 void set_point(ForeignOp& op, const ForeignPoint& point) {
   for (const ForeignInput& input : point.inputs) op.set_input(input);
@@ -218,7 +240,7 @@ std::vector<ShapeChoice> shape_choices(const std::vector<ForeignInput>& inputs) 
     for (Shape& shape : alone) {
       if (shape.rank() == main.rank() && shape[axis] == from) shape[axis] = to;
     }
-    choices.add("sizes", fmt::format("a {} axis of {}", which, to), {resized(declared, {{from, to}}), alone});
+    choices.add(sizes_alone, fmt::format("a {} axis of {}", which, to), {resized(declared, {{from, to}}), alone});
   };
   const auto last = [&](std::int64_t to) { size("last", main.rank() - 1, to); };
   const auto first = [&](std::int64_t to) { size("first", 0, to); };
@@ -226,31 +248,50 @@ std::vector<ShapeChoice> shape_choices(const std::vector<ForeignInput>& inputs) 
 
   last(65);
   axis_more();
-  choices.add("unequal axes", "unequal axes", unequal);
+  choices.add(unequal_axes, unequal_axes, unequal);
   first(main[0] == 3 ? 5 : 3);
   choices.add("one axis less", "one axis less", with_one_axis_less(declared));
   last(1);
   first(65);
   std::map<std::int64_t, std::int64_t> longer;
   for (const auto& [from, axes] : axes_by_size(declared)) longer[from] = from + 1;
-  choices.add("sizes", "every size one more", {resized(declared, longer)});
+  choices.add(sizes_alone, "every size one more", {resized(declared, longer)});
   for (const std::int64_t to : {64, 128, 127}) last(to);
   first(1);
   for (const std::int64_t to : {63, 129, 2, 3}) last(to);
-  choices.add("unequal axes", "unequal axes", std::vector<Shapes>(unequal.rbegin(), unequal.rend()));
+  choices.add(unequal_axes, unequal_axes, std::vector<Shapes>(unequal.rbegin(), unequal.rend()));
   for (int axis = 1; axis + 1 < main.rank(); ++axis) {
     for (const std::int64_t to : {1, 65}) size("middle", axis, to);
   }
   return choices.all;
 }
 
-std::vector<std::pair<double, double>> value_ranges(const ForeignInput& input) {
-  if (!is_floating(input.dtype)) return {};
-  if (input.normal) return around_zero(-5, 5);
-  if (!(input.low < input.high)) return {};
-  if (input.low < 0 && input.high > 0) return around_zero(input.low, input.high);
-  const double part = (input.high - input.low) / 16;
-  return {{input.low, input.low + part}, {input.high - part, input.high}};
+std::vector<ForeignInput> other_values(const ForeignInput& input) {
+  if (!is_floating(input.dtype) || !(input.normal || input.low < input.high)) return {};
+  const double low = input.normal ? -5 : input.low, high = input.normal ? 5 : input.high, part = (high - low) / 16;
+  std::vector<ForeignInput> others;
+  const auto add = [&](double from, double to, bool whole = false) {
+    others.push_back(input);
+    others.back().low = from;
+    others.back().high = to;
+    others.back().normal = false;
+    others.back().whole = whole;
+  };
+  if (low < 0 && high > 0) {
+    const double size = std::max(-low, high);
+    add(0, high);
+    add(low, 0);
+    add(std::max(low, -1e-3 * size), std::min(high, 1e-3 * size));
+    if (high >= -low) add(0.75 * high, high);
+    else add(low, 0.75 * low);
+  } else {
+    add(low, low + part);
+    add(high - part, high);
+  }
+  // Few enough for many to be equal. Corners that are known are no place to look at.
+  const double first = std::max(std::ceil(low), -2.0), final = std::min(std::floor(high), first + 4);
+  if (first < final && input.kinks.empty()) add(first, final, true);
+  return others;
 }
 
 std::vector<double> attribute_values(const ForeignAttribute& attribute) {
@@ -282,21 +323,29 @@ ForeignPoints::ForeignPoints(const ForeignOp& declared, std::uint64_t seed, cons
       covering_({1}, seed) {
   scout_.set_aside(scout_timeout);
   for (const ForeignInput& input : declared_.inputs()) {
-    std::vector<std::pair<double, double>> ranges = value_ranges(input);
-    if (beyond && !ranges.empty()) {
+    std::vector<ForeignInput> others = other_values(input);
+    if (beyond && !others.empty()) {
       const double low = input.normal ? -4 : input.low, high = input.normal ? 4 : input.high;
       for (const double times : {16, 4}) {
         const double reach = times / 2 * (high - low);
-        ranges.insert(ranges.begin(), {(low + high) / 2 - reach, (low + high) / 2 + reach});
+        others.insert(others.begin(), input);
+        others[0].low = (low + high) / 2 - reach;
+        others[0].high = (low + high) / 2 + reach;
+        others[0].normal = false;
       }
     }
-    value_levels_ = std::max(value_levels_, ranges.size() + 1);
-    value_ranges_.push_back(std::move(ranges));
+    value_levels_ = std::max(value_levels_, others.size() + 1);
+    other_values_.push_back(std::move(others));
     has_indices_ |= !is_floating(input.dtype) && input.low < input.high;
   }
   for (const ForeignAttribute& attribute : declared_.declared_attributes())
     attribute_values_.push_back(fixed.contains(attribute.name) ? std::vector<double>() : attribute_values(attribute));
   covering_ = Covering(levels_of_factors(), seed);
+  try {
+    const Tensors inputs = scout_.draw_inputs(seed);
+    declared_sensitivity_ = sensitivity(inputs, scout_.subject().forward(inputs));
+  } catch (const ForeignFailure&) {  // then it is not known
+  }
 }
 
 std::vector<int> ForeignPoints::levels_of_factors() const {
@@ -307,40 +356,27 @@ std::vector<int> ForeignPoints::levels_of_factors() const {
 }
 
 ForeignPoint ForeignPoints::point_at(const std::string& words, const Shapes& way, const std::vector<int>& row) const {
-  const Shapes own = shapes_of(declared_.inputs());
   ForeignPoint point{.inputs = declared_.inputs(), .attributes = declared_.declared_attributes()};
   point.seed = seed_ + points_;
-  point.words = way == own ? "" : words;
-  point.own_sizes = way == own;
-  point.odd_shapes = odd(way, own);
+  if (way != shapes_of(declared_.inputs())) point.shape_words = words;
   for (std::size_t i = 0; i < way.size(); ++i) point.inputs[i].shape = way[i];
   for (ForeignAttribute& attribute : point.attributes) attribute.value = declared_.attributes().at(attribute.name);
-  const auto say = [&](const std::string& more) { point.words += (point.words.empty() ? "" : ", ") + more; };
   set_indices(point, row[indices]);
   set_values(point, row[values]);
   set_attributes(point, row);
-  for (std::size_t i = 0; i < point.inputs.size(); ++i) {
-    const ForeignInput &now = point.inputs[i], &before = declared_.inputs()[i];
-    if (now.low != before.low || now.high != before.high || now.normal != before.normal) say(name_of(now));
-  }
-  for (const ForeignAttribute& attribute : point.attributes) {
-    if (attribute.value != declared_.attributes().at(attribute.name))
-      say(fmt::format("{}={:g}", attribute.name, attribute.value));
-  }
   constexpr std::int64_t offsets_of_levels[] = {-1, 8, 24, 40};
   point.offset = offsets_of_levels[row[offsets]];
-  if (point.offset >= 0) say(fmt::format("buffers {} bytes off", point.offset));
   point.threads = row[threads] == 0 ? 1 : 4;
-  if (point.threads > 1) say(fmt::format("{} threads", point.threads));
   return point;
 }
 
 void ForeignPoints::set_values(ForeignPoint& point, int level) const {
   for (std::size_t i = 0; i < point.inputs.size(); ++i) {
-    const auto& ranges = value_ranges_[i];
-    if (level == 0 || ranges.empty()) continue;
-    std::tie(point.inputs[i].low, point.inputs[i].high) = ranges[static_cast<std::size_t>(level - 1) % ranges.size()];
-    point.inputs[i].normal = false;
+    const std::vector<ForeignInput>& others = other_values_[i];
+    if (level == 0 || others.empty()) continue;
+    const Shape shape = point.inputs[i].shape;
+    point.inputs[i] = others[static_cast<std::size_t>(level - 1) % others.size()];
+    point.inputs[i].shape = shape;
   }
 }
 
@@ -383,14 +419,56 @@ bool ForeignPoints::takes(const ForeignPoint& point, double seconds) {
     for (const Tensor& output : outputs)
       cotangents.push_back(is_floating(output.dtype()) ? ones_like(output) : Tensor());
     subject.backward(inputs, cotangents);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() <= seconds;
+    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > seconds) return false;
+    return sensitivity(inputs, outputs) <= std::max(1e3, 30 * declared_sensitivity_);
   } catch (const ForeignFailure& failure) {
     using Kind = ForeignFailureKind;
     if (failure.kind != Kind::refused) scout_.restart();
-    const bool excused =
-        failure.kind == Kind::refused || failure.kind == Kind::bad_description || failure.kind == Kind::timeout;
-    return !excused && !point.odd_shapes;  // that is for the check to find
+    // A right op may refuse a shape by ending itself; what it does to its buffers is for a check to find.
+    const bool at_fault =
+        failure.kind == Kind::out_of_bounds || failure.kind == Kind::unwritten || failure.kind == Kind::input_modified;
+    return at_fault && !odd(shapes_of(point.inputs), shapes_of(declared_.inputs()));
   }
+}
+
+/// By how much more than the inputs the outputs move, each relative to its largest element. Where that is much more
+/// than at the declared point, sizes or values have made another problem of it, and its roundings say nothing about the
+/// op.
+double ForeignPoints::sensitivity(const Tensors& inputs, const Tensors& outputs) const {
+  const bool narrow =
+      std::any_of(inputs.begin(), inputs.end(), [](const Tensor& x) { return x.dtype() == DType::f32; });
+  const double step = narrow ? 1e-4 : 1e-8;
+  Tensors moved = inputs;
+  StreamReader reader(seed_, size_stream + 2);
+  for (Tensor& input : moved) {
+    if (!is_floating(input.dtype())) continue;
+    Numbers values = input.to_vector<double>();
+    for (double& value : values) value *= reader.next_integer(0, 1) ? 1 + step : 1 - step;
+    input = from_values(input.shape(), values, input.dtype());
+  }
+  const Tensors others = scout_.subject().forward(moved);
+  double most = 0;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    if (!is_floating(outputs[k].dtype())) continue;
+    const Numbers before = outputs[k].to_vector<double>();
+    const double size = largest_magnitude(before);
+    if (size > 0) most = std::max(most, largest_difference(before, others[k].to_vector<double>()) / (step * size));
+  }
+  return most;
+}
+
+/// As many axes as possible of sizes of their own, from a way that is taken.
+Shapes ForeignPoints::fully_untied(Shapes way, const std::vector<int>& row, double seconds) {
+  for (bool found = true; found;) {
+    found = false;
+    for (const Shapes& further : untied(way)) {
+      if (!fits(further, most_elements) || !takes(point_at("", further, row), seconds)) continue;
+      way = further;
+      found = true;
+      break;
+    }
+  }
+  return way;
 }
 
 std::optional<ForeignPoint> ForeignPoints::taken_at(const ShapeChoice& choice, const std::vector<int>& row,
@@ -409,10 +487,10 @@ std::optional<ForeignPoint> ForeignPoints::taken_at(const ShapeChoice& choice, c
   without({indices});
   without({first_attribute});
   without({values, indices, first_attribute});
-  for (const Shapes& way : choice.ways) {
+  for (Shapes way : choice.ways) {
     // A way that is not taken as it stands is no way at all.
     if (!takes(point_at(choice.words, way, rows.back()), seconds)) continue;
-    bases_.push_back(way);
+    if (choice.wish == unequal_axes) way = fully_untied(way, rows.back(), seconds);
     for (const std::vector<int>& attempt : rows) {
       ForeignPoint point = point_at(choice.words, way, attempt);
       if (takes(point, seconds)) return point;
@@ -426,7 +504,7 @@ ShapeChoice ForeignPoints::drawn_choice() {
   static constexpr std::int64_t sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  12,  15,  16,
                                            17, 24, 31, 32, 33, 48, 63, 64, 65, 127, 128, 129};
   StreamReader reader(seed_ + points_, size_stream);
-  ShapeChoice choice{.wish = "sizes", .words = "other sizes", .ways = {}};
+  ShapeChoice choice{.wish = sizes_alone, .words = "other sizes", .ways = {}};
   for (int attempt = 0; attempt < 16; ++attempt) {
     const Shapes& base = bases_[static_cast<std::size_t>(reader.next_integer(0, std::ssize(bases_) - 1))];
     std::map<std::int64_t, std::int64_t> drawn;
@@ -448,6 +526,7 @@ std::optional<ForeignPoint> ForeignPoints::next(double seconds, double search) {
     const std::vector<int> row = covering_.next(static_cast<int>(next_choice_));
     std::optional<ForeignPoint> point = taken_at(choice, row, seconds);
     shape_wishes_[choice.wish] |= point.has_value();
+    if (point && choice.wish != sizes_alone) bases_.push_back(shapes_of(point->inputs));
     if (point) return point;
   }
   return taken_at(drawn_choice(), covering_.next(static_cast<int>(choices_.size()) + 1), seconds);

@@ -17,15 +17,20 @@ struct ForeignPoint {
   std::int64_t offset = -1;  ///< of all buffers, as ForeignOp::set_offset takes it
   int threads = 1;
   std::uint64_t seed = 0;
-  std::string words = {};   ///< what is unlike the declared point
-  bool own_sizes = true;    ///< its shapes
-  bool odd_shapes = false;  ///< see odd()
+  std::string shape_words = {};  ///< what is unlike the declared shapes; empty: they are these
 };
 
 /// Makes an op one that is at a point.
 void set_point(ForeignOp& op, const ForeignPoint& point);
+/// Are values drawn as whole numbers there, on which corners may lie?
+bool is_whole(const ForeignPoint& point);
+/// What is unlike the point at which `declared` is.
+std::string words_of(const ForeignPoint& point, const ForeignOp& declared);
+/// Are the values drawn from the same?
+bool same_values(const ForeignInput& a, const ForeignInput& b);
 
 using Shapes = std::vector<Shape>;  ///< of all inputs
+Shapes shapes_of(const std::vector<ForeignInput>& inputs);
 
 /// Shapes with other ranks, with a smaller size, or with unequal axes where `declared` has equal ones: an op that is
 /// not made for these may be right and still not refuse them.
@@ -71,18 +76,21 @@ class ForeignPoints {
   void set_indices(ForeignPoint& point, int level) const;
   void set_attributes(ForeignPoint& point, const std::vector<int>& row) const;
   bool takes(const ForeignPoint& point, double seconds);
+  double sensitivity(const Tensors& inputs, const Tensors& outputs) const;
+  Shapes fully_untied(Shapes way, const std::vector<int>& row, double seconds);
 
   ForeignOp declared_, scout_;  ///< the scout tries what may end it
   std::uint64_t seed_, points_ = 0;
   std::vector<ShapeChoice> choices_;
   std::size_t next_choice_ = 0;
   std::vector<Shapes> bases_;  ///< what the op takes besides sizes: drawn sizes start from these
-  std::vector<std::vector<std::pair<double, double>>> value_ranges_;  ///< by input
+  std::vector<std::vector<ForeignInput>> other_values_;  ///< by input
   std::size_t value_levels_ = 1;
   bool has_indices_ = false;
   std::vector<std::vector<double>> attribute_values_;  ///< by attribute
   Covering covering_;
   std::map<std::string, bool> shape_wishes_;  ///< was it taken?
+  double declared_sensitivity_ = 0;
 };
 
 }  // namespace gradus::testing

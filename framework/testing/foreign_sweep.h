@@ -12,6 +12,7 @@ struct ForeignFinding {
   ForeignPoint point;
   std::optional<CheckReport> report;
   std::optional<ForeignFailure> failure;
+  bool in_company = false;  ///< shows only after calls at other points
 
   bool wrong() const { return failure || report->verdict == Verdict::disagree; }
 };
@@ -32,15 +33,19 @@ class ForeignSweep {
  private:
   ForeignFinding judge(const ForeignPoint& point, bool thorough);
   ForeignFinding first_look(const ForeignPoint& point, bool thorough);
-  ForeignFinding look_alone(const ForeignPoint& point);
+  ForeignFinding look_alone(const ForeignPoint& point, bool with_hints = true);
+  bool stands_at_corners(const ForeignFinding& finding) const;
+  ForeignFinding simplest(ForeignFinding finding);
   std::optional<ForeignFinding> kept_from(const ForeignPoint& earlier, const ForeignPoint& point);
 
+  const ForeignOp op_;
   ForeignOp worker_;  ///< has seen all points so far
   CheckOptions options_;
   ForeignPoint declared_;
   std::optional<ForeignPoint> previous_;
   ForeignPoints points_;
   bool has_begun_ = false;
+  int simplified_ = 0;  ///< findings
 };
 
 /// A handful of further points, as `gradcheck` adds them to the declared one.

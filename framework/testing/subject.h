@@ -11,10 +11,20 @@
 
 namespace gradus::testing {
 
+/// Of the values that a function takes; none where low is not below high.
+struct Range {
+  double low = 0, high = 0;
+
+  bool is_declared() const { return low < high; }
+  bool holds(double value) const { return !is_declared() || (low <= value && value <= high); }
+};
+
 struct Subject {
   std::string name;
   std::vector<std::string> inputs, outputs;  ///< their names
   std::vector<bool> differentiable;          ///< by input
+  std::vector<Range> ranges = {};            ///< by input, as far as they are declared; empty: none is
+  std::vector<double> accuracy = {};  ///< of forward, by output, relative to its largest element; 0, or empty: the dtype's
 
   /// The outputs, for inputs that it may not modify. Whatever the function throws reaches the caller.
   std::function<Tensors(const Tensors& inputs)> forward = {};
@@ -27,13 +37,6 @@ struct Subject {
   /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found
   /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
-  /// How far off forward leaves an output, relative to its largest element, by output; 0: rounding alone.
-  std::vector<double> accuracy = {};
-  struct Range {
-    double low, high;
-  };
-  /// Where the values of an input have a meaning, by input; empty where nothing is known of any, low == high of one.
-  std::vector<Range> ranges = {};
   /// Runs elsewhere, on contiguous copies: memory layouts and thread counts of this process do not reach it.
   bool own_process = false;
 };
