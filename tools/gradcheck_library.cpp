@@ -147,10 +147,10 @@ void sweep_op(const ForeignOp& op, const GradcheckRequest& request, GradcheckSes
   std::set<std::string> fixed;
   for (const auto& [attribute, value] : numbers_of(request.attributes)) fixed.insert(attribute);
   testing::SweepReport report{.op = op.name()};
-  testing::ForeignSweep sweep(op, request.check_options(), fixed);
+  testing::ForeignSweep sweep(op, request.check_options(), fixed, true);
   std::optional<ForeignFinding> finding;
   for (; report.draws < request.repeat; ++report.draws) {
-    finding = report.draws == 0 ? sweep.declared() : sweep.next(search, true);
+    finding = report.draws == 0 ? sweep.declared() : sweep.next(search);
     if (!finding || finding->failure) break;
     report.sizes_kept += finding->point.shape_words.empty();
     report.agree += finding->report->verdict == testing::Verdict::agree;

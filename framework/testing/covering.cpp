@@ -53,7 +53,7 @@ int Covering::best_level(std::size_t factor, const std::vector<int>& row) {
   return best;
 }
 
-std::vector<int> Covering::next(int first) {
+std::vector<int> Covering::drawn_row(int first) {
   std::vector<int> row(levels_.size(), unset);
   row[0] = first;
   std::vector<std::size_t> order(levels_.size() - 1);
@@ -62,8 +62,26 @@ std::vector<int> Covering::next(int first) {
   for (std::size_t i = order.size(); i > 1; --i)
     std::swap(order[i - 1], order[static_cast<std::size_t>(reader.next_integer(0, static_cast<std::int64_t>(i) - 1))]);
   for (const std::size_t factor : order) row[factor] = best_level(factor, row);
-  note(row);
   return row;
+}
+
+int Covering::new_pairs(const std::vector<int>& row) {
+  int count = 0;
+  for (std::size_t a = 0; a < row.size(); ++a) {
+    for (std::size_t b = a + 1; b < row.size(); ++b) count += pairs(a, row[a], b, row[b]) == 0;
+  }
+  return count;
+}
+
+std::vector<int> Covering::next(int first) {
+  constexpr int candidates = 20;
+  std::vector<int> best = drawn_row(first);
+  for (int candidate = 1; candidate < candidates; ++candidate) {
+    std::vector<int> row = drawn_row(first);
+    if (new_pairs(row) > new_pairs(best)) best = std::move(row);
+  }
+  note(best);
+  return best;
 }
 
 }  // namespace gradus::testing

@@ -45,9 +45,9 @@ struct ShapeChoice {
 /// What is worth trying, the most telling first.
 std::vector<ShapeChoice> shape_choices(const std::vector<ForeignInput>& inputs);
 
-/// Ranges of values inside the declared one, or around 0 where it is a standard normal: positive, negative, tiny,
-/// large.
-std::vector<std::pair<double, double>> value_ranges(const ForeignInput& input);
+/// The input with other values, inside the declared range, or around 0 where it is a standard normal: positive ones,
+/// negative, tiny, large, whole numbers.
+std::vector<ForeignInput> other_values(const ForeignInput& input);
 /// Values of an attribute beside its own, within what is declared.
 std::vector<double> attribute_values(const ForeignAttribute& attribute);
 
@@ -55,8 +55,10 @@ std::vector<double> attribute_values(const ForeignAttribute& attribute);
 class ForeignPoints {
  public:
   /// Around `declared`, whose attributes named in `fixed` stay. `beyond`: nothing moves within the declared ranges, so
-  /// that values outside them are tried as well.
-  ForeignPoints(const ForeignOp& declared, std::uint64_t seed, const std::set<std::string>& fixed, bool beyond);
+  /// that values outside them are tried as well. `strict`: sizes that forward neither refuses nor handles count as
+  /// taken.
+  ForeignPoints(const ForeignOp& declared, std::uint64_t seed, const std::set<std::string>& fixed, bool beyond,
+                bool strict);
 
   /// One that the op takes: it does not refuse, its outputs are finite, and forward and backward take at most
   /// `seconds`. Nothing where none is found within `search` seconds.
@@ -76,10 +78,12 @@ class ForeignPoints {
   void set_indices(ForeignPoint& point, int level) const;
   void set_attributes(ForeignPoint& point, const std::vector<int>& row) const;
   bool takes(const ForeignPoint& point, double seconds);
+  bool is_fault(ForeignFailureKind kind, const Tensors& inputs, const Tensors& outputs) const;
   double sensitivity(const Tensors& inputs, const Tensors& outputs) const;
   Shapes fully_untied(Shapes way, const std::vector<int>& row, double seconds);
 
   ForeignOp declared_, scout_;  ///< the scout tries what may end it
+  bool strict_;
   std::uint64_t seed_, points_ = 0;
   std::vector<ShapeChoice> choices_;
   std::size_t next_choice_ = 0;

@@ -52,7 +52,7 @@ Tensors gradients_of(const ForeignOp& op, std::uint64_t seed) {
   return subject.backward(inputs, cotangents);
 }
 
-/// Does every output have one slope at this element, from both sides? A corner has two, and a jump none.
+/// Does every output have one slope at this element, on both sides and for two steps? A corner has two, a jump none.
 bool is_smooth_at(const Subject& subject, const Tensors& inputs, std::size_t input, std::int64_t element) {
   constexpr double step = 1e-5;
   const auto outputs_at = [&](double shift) {
@@ -62,15 +62,16 @@ bool is_smooth_at(const Subject& subject, const Tensors& inputs, std::size_t inp
     moved[input] = from_values(inputs[input].shape(), values, inputs[input].dtype());
     return subject.forward(moved);
   };
-  const Tensors here = outputs_at(0), above = outputs_at(step), below = outputs_at(-step);
+  const Tensors here = outputs_at(0), above = outputs_at(step), below = outputs_at(-step),
+                nearer = outputs_at(step / 2);
   for (std::size_t k = 0; k < here.size(); ++k) {
     if (!is_floating(here[k].dtype())) continue;
-    const Numbers at = here[k].to_vector<double>(), up = above[k].to_vector<double>(),
-                  down = below[k].to_vector<double>();
+    const Numbers at = here[k].to_vector<double>(), up = above[k].to_vector<double>();
+    const Numbers down = below[k].to_vector<double>(), half = nearer[k].to_vector<double>();
     double largest = 0, bend = 0;
     for (std::size_t e = 0; e < at.size(); ++e) {
       largest = std::max(largest, std::fabs(up[e] - down[e]));
-      const double own = std::fabs(up[e] - 2 * at[e] + down[e]);
+      const double own = std::fabs(up[e] - 2 * at[e] + down[e]) + std::fabs(up[e] - 2 * half[e] + at[e]);
       if (!std::isfinite(own)) return false;
       bend = std::max(bend, own);
     }
@@ -106,21 +107,23 @@ std::string shapes_at(const ForeignPoint& point) {
 
 }  // namespace
 
-ForeignSweep::ForeignSweep(const ForeignOp& op, const CheckOptions& options, const std::set<std::string>& fixed)
+ForeignSweep::ForeignSweep(const ForeignOp& op, const CheckOptions& options, const std::set<std::string>& fixed,
+                           bool thorough)
     : op_(op.twin()),
       worker_(op.twin()),
       options_(options),
       declared_{.inputs = op.inputs(), .attributes = op.declared_attributes(), .seed = options.seed},
-      points_(op, options.seed, fixed, nothing_moves_or_fails(op, options.seed)) {
+      points_(op, options.seed, fixed, nothing_moves_or_fails(op, options.seed), thorough),
+      thorough_(thorough) {
   for (ForeignAttribute& attribute : declared_.attributes) attribute.value = op.attributes().at(attribute.name);
 }
 
 ForeignFinding ForeignSweep::declared() {
   has_begun_ = true;
-  return judge(declared_, true);
+  return judge(declared_);
 }
 
-std::optional<ForeignFinding> ForeignSweep::next(double seconds, bool thorough) {
+std::optional<ForeignFinding> ForeignSweep::next(double seconds) {
   const auto start = std::chrono::steady_clock::now();
   for (;;) {
     const double left = seconds - seconds_since(start);
@@ -130,7 +133,7 @@ std::optional<ForeignFinding> ForeignSweep::next(double seconds, bool thorough) 
       set_point(worker_, declared_);
       gradients_of(worker_, options_.seed);
     }
-    ForeignFinding finding = judge(*point, thorough);
+    ForeignFinding finding = judge(*point);
     // It is not made for these shapes; or what it refuses shows late.
     const bool is_odd = odd(shapes_of(point->inputs), shapes_of(declared_.inputs));
     if (finding.failure && (is_odd || finding.failure->kind == ForeignFailureKind::refused)) continue;
@@ -141,21 +144,21 @@ std::optional<ForeignFinding> ForeignSweep::next(double seconds, bool thorough) 
 
 /// At whole numbers there may be corners, where only an element that has one slope can be told wrong.
 bool ForeignSweep::stands_at_corners(const ForeignFinding& finding) const {
-  if (finding.in_company || !is_whole(finding.point)) return true;
+  if (finding.failure || finding.in_company || !is_whole(finding.point)) return true;
   return finding.wrong() && accuses_where_smooth(op_, finding.point, *finding.report);
 }
 
 /// What a process that has seen other points finds.
-ForeignFinding ForeignSweep::first_look(const ForeignPoint& point, bool thorough) {
+ForeignFinding ForeignSweep::first_look(const ForeignPoint& point) {
   ForeignFinding finding{.point = point, .report = {}, .failure = {}};
   try {
     set_point(worker_, point);
     CheckOptions options = options_;
     options.seed = point.seed;
     options.hints = false;
-    if (!thorough) options.every_element_up_to = 1, options.contracts = false;
+    if (!thorough_) options.every_element_up_to = 1, options.contracts = false;
     const Tensors inputs = worker_.draw_inputs(point.seed);
-    finding.report = thorough ? check(worker_, inputs, options) : check(worker_.subject(), inputs, options);
+    finding.report = thorough_ ? check(worker_, inputs, options) : check(worker_.subject(), inputs, options);
   } catch (const ForeignFailure& failure) {
     worker_.restart();
     finding.failure = failure;
@@ -227,13 +230,14 @@ std::optional<ForeignFinding> ForeignSweep::kept_from(const ForeignPoint& earlie
 /// The same accusation with as little unlike the declared point as will do.
 ForeignFinding ForeignSweep::simplest(ForeignFinding finding) {
   constexpr int most_findings = 3;
-  if (++simplified_ > most_findings) return finding;
+  if (++simplified_ > most_findings || !stands_at_corners(finding)) return finding;
   const auto without = [&](auto&& put_back) {
     ForeignPoint less = finding.point;
     put_back(less);
     if (words_of(less, op_) == words_of(finding.point, op_)) return;
     const ForeignFinding still = look_alone(less, false);
-    if (still.wrong() && still.failure.has_value() == finding.failure.has_value()) finding = look_alone(less);
+    if (still.wrong() && still.failure.has_value() == finding.failure.has_value() && stands_at_corners(still))
+      finding = still;
   };
   without([](ForeignPoint& point) { point.threads = 1; });
   without([](ForeignPoint& point) { point.offset = -1; });
@@ -250,11 +254,11 @@ ForeignFinding ForeignSweep::simplest(ForeignFinding finding) {
     for (std::size_t i = 0; i < point.inputs.size(); ++i) point.inputs[i].shape = declared_.inputs[i].shape;
     point.shape_words.clear();
   });
-  return finding;
+  return look_alone(finding.point);
 }
 
-ForeignFinding ForeignSweep::judge(const ForeignPoint& point, bool thorough) {
-  ForeignFinding finding = first_look(point, thorough);
+ForeignFinding ForeignSweep::judge(const ForeignPoint& point) {
+  ForeignFinding finding = first_look(point);
   if (finding.wrong()) {
     finding = look_alone(point);
     if (finding.wrong()) return simplest(std::move(finding));
@@ -269,10 +273,10 @@ ForeignFinding ForeignSweep::judge(const ForeignPoint& point, bool thorough) {
 FurtherPoints check_further_points(const ForeignOp& op, const CheckOptions& options, double seconds) {
   const auto start = std::chrono::steady_clock::now();
   FurtherPoints result;
-  ForeignSweep sweep(op, options, {});
+  ForeignSweep sweep(op, options, {}, false);
   for (int tried = 0; tried < further_points && !result.wrong; ++tried) {
     const double left = seconds - seconds_since(start);
-    std::optional<ForeignFinding> finding = left > 0 ? sweep.next(left, false) : std::nullopt;
+    std::optional<ForeignFinding> finding = left > 0 ? sweep.next(left) : std::nullopt;
     if (!finding) break;
     if (finding->wrong()) result.wrong = std::move(finding);
     else if (finding->report->passed()) ++result.agree;

@@ -19,20 +19,21 @@ struct ForeignFinding {
 
 class ForeignSweep {
  public:
-  /// From the op's inputs, attributes and settings; the attributes in `fixed` stay. `options`: of a thorough check.
-  ForeignSweep(const ForeignOp& op, const CheckOptions& options, const std::set<std::string>& fixed);
+  /// From the op's inputs, attributes and settings; the attributes in `fixed` stay. `options`: of a thorough check. A
+  /// sweep that is not `thorough` looks along directions and leaves the contracts out, until something is wrong, and
+  /// takes what forward does to its buffers at sizes that are not declared for a refusal.
+  ForeignSweep(const ForeignOp& op, const CheckOptions& options, const std::set<std::string>& fixed, bool thorough);
 
   /// The declared point itself, as the first of many.
   ForeignFinding declared();
-  /// The next further point that the op takes, with `seconds` to find it, checked along directions and without
-  /// contracts unless `thorough`. Nothing where there is none.
-  std::optional<ForeignFinding> next(double seconds, bool thorough);
+  /// The next further point that the op takes, with `seconds` to find it. Nothing where there is none.
+  std::optional<ForeignFinding> next(double seconds);
 
   std::vector<std::string> not_varied() const { return points_.not_varied(); }
 
  private:
-  ForeignFinding judge(const ForeignPoint& point, bool thorough);
-  ForeignFinding first_look(const ForeignPoint& point, bool thorough);
+  ForeignFinding judge(const ForeignPoint& point);
+  ForeignFinding first_look(const ForeignPoint& point);
   ForeignFinding look_alone(const ForeignPoint& point, bool with_hints = true);
   bool stands_at_corners(const ForeignFinding& finding) const;
   ForeignFinding simplest(ForeignFinding finding);
@@ -44,7 +45,7 @@ class ForeignSweep {
   ForeignPoint declared_;
   std::optional<ForeignPoint> previous_;
   ForeignPoints points_;
-  bool has_begun_ = false;
+  bool thorough_, has_begun_ = false;
   int simplified_ = 0;  ///< findings
 };
 
