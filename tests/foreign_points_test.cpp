@@ -241,6 +241,8 @@ TEST_CASE("what an op declares reaches the checker") {
   CHECK(op.declared_attributes()[0].low == 1);
   CHECK(op.declared_attributes()[0].high == 4);
   CHECK_FALSE(narrow_ops().op("square_matmul").subject().ranges[0].is_declared());
+  CHECK(subject_at(op, op.draw_inputs(1)).ranges[0].is_declared());
+  CHECK_FALSE(subject_at(op, {full({3, 4}, 2.5, DType::f64)}).ranges[0].is_declared());
 }
 
 TEST_CASE("an accusation is repeated by the line that comes with it") {

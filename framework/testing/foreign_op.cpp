@@ -437,25 +437,20 @@ ForeignOp ForeignLibrary::op(const std::string& name, const std::map<std::string
   return result;
 }
 
-namespace {
-
-/// Forgets the range of an input whose values are elsewhere: they are its user's choice.
-void forget_left_ranges(Subject& subject, const Tensors& inputs) {
+Subject subject_at(const ForeignOp& op, const Tensors& inputs) {
+  Subject subject = op.subject();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     Range& range = subject.ranges[i];
     if (!range.is_declared()) continue;
     const Numbers values = inputs[i].to_vector<double>();
     if (!std::all_of(values.begin(), values.end(), [&](double value) { return range.holds(value); })) range = {};
   }
+  return subject;
 }
-
-}  // namespace
 
 CheckReport check(const ForeignOp& op, const Tensors& inputs, const CheckOptions& options) {
   op.look_for_reads_before_buffers(inputs);
-  Subject subject = op.subject();
-  forget_left_ranges(subject, inputs);
-  CheckReport report = check(subject, inputs, options);
+  CheckReport report = check(subject_at(op, inputs), inputs, options);
   report.contracts.push_back({.name = "within its buffers, every element written"});
   return report;
 }

@@ -116,6 +116,9 @@ class ForeignLibrary {
   std::shared_ptr<const std::vector<foreign::OpRecord>> records_;
 };
 
+/// The op as a subject without the ranges of inputs that lie outside them: where these are is their user's choice.
+Subject subject_at(const ForeignOp& op, const Tensors& inputs);
+
 /// Checks the gradient with respect to every differentiable input. Throws ForeignFailure.
 CheckReport check(const ForeignOp& op, const Tensors& inputs, const CheckOptions& options = {});
 

@@ -45,7 +45,7 @@ class ForeignSweep {
   ForeignPoint declared_;
   std::optional<ForeignPoint> previous_;
   ForeignPoints points_;
-  bool thorough_, has_begun_ = false;
+  bool thorough_;
   int simplified_ = 0;  ///< findings
 };
 
