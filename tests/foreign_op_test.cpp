@@ -298,13 +298,13 @@ TEST_CASE("descriptions are read with suspicion") {
   const auto finding =
       [&](const std::function<void(gradus_input&, gradus_output&, gradus_op&, gradus_library&)>& spoil) {
         gradus_input input = {"x", GRADUS_F64, 1, 1, {3}, 0, 1, 0, {}};
-        gradus_output output = {"y", GRADUS_F64};
+        gradus_output output = {"y", GRADUS_F64, 0};
         gradus_op op = {"op", nullptr, 1, 1, 0, &input, &output, nullptr, nullptr, function, function, nullptr};
         gradus_library library = {GRADUS_OP_VERSION, 1, &op};
         spoil(input, output, op, library);
         std::vector<foreign::OpRecord> records(foreign::max_ops);
         try {
-          foreign::read_description(&library, records.data());
+          foreign::read_description(&library, GRADUS_OP_VERSION, records.data());
         } catch (const ContractError& error) {
           return std::string(error.what());
         }
@@ -341,6 +341,21 @@ TEST_CASE("descriptions are read with suspicion") {
   CHECK(has(SPOILT(input.low = 2), "no range"));
   CHECK(has(SPOILT(input.high = NAN), "no range"));
   CHECK(has(SPOILT(input.kink_count = 9), "announces 9 kinks"));
+  CHECK(has(SPOILT(output.accuracy = -1), "has the accuracy -1"));
+  CHECK(has(SPOILT(output.accuracy = NAN), "has the accuracy nan"));
+  CHECK(has(SPOILT(library.version = 0), "built for version 0"));
+  CHECK(has(SPOILT(library.version = 3), "built for version 3"));
+  CHECK(SPOILT(library.version = 1) == "accepted");  // its structs are this header's
+  gradus_attribute attribute = {"a", 2, 1, 4};
+  const auto declared = [&](double value, double low, double high) {
+    attribute = {"a", value, low, high};
+    return SPOILT(op.attributes = &attribute; op.attribute_count = 1);
+  };
+  CHECK(declared(2, 1, 4) == "accepted");
+  CHECK(declared(2, 0, 0) == "accepted");
+  CHECK(has(declared(5, 1, 4), "attribute 1 of 'op' (a) is 5 and may be tried in [1, 4], which does not hold it"));
+  CHECK(has(declared(2, 4, 1), "which does not hold it"));
+  CHECK(has(declared(2, NAN, 4), "which does not hold it"));
 #undef SPOILT
 }
 

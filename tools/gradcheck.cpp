@@ -136,6 +136,8 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
   only_with("--attr", of_library || of_op, "--op or --lib");
   only_with("--input", of_library || of_op, "--op or --lib");
   only_with("--timeout", of_library, "--lib");
+  only_with("--offset", of_library, "--lib");
+  only_with("--threads", of_library, "--lib");
   only_with("--sandbox", of_library, "--lib");
   only_with("--sample", of_op, "a built-in --op");
   only_with("--order", of_op, "a built-in --op");
@@ -275,6 +277,10 @@ void add_gradcheck(CLI::App& program) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->group("How");
+  add_integer(*command, "--offset", request->offset,
+              "Buffers lie this many bytes behind a multiple of 64, instead of before a page that cannot be read")
+      ->group("How");
+  add_integer(*command, "--threads", request->threads, "OpenMP threads of a library")->group("How");
   command
       ->add_option("--time_limit", request->output.time_limit,
                    "Seconds for everything; what was not checked by then is listed, and cannot be told")

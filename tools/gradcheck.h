@@ -17,6 +17,7 @@ struct GradcheckRequest {
   std::string like, dump;                          ///< of `shared_library`: a reference; of one point: a file
   std::vector<std::string> attributes, inputs;     ///< `scale=0.5`, `x=f64[2,3]:uniform(0,1)`
   double timeout = 10;
+  std::int64_t offset = -1, threads = 1;        ///< of buffers, and of the process of a library
   std::string device = "cpu";
   std::uint64_t seed = 1;
   GradcheckOutput output;

@@ -11,16 +11,16 @@
 
 namespace gradus::tools {
 
-/// `x=f64[2,3]`, then perhaps `:normal` or `:uniform(LOW,HIGH)`; or `x=FILE`, a safetensors file with a tensor of that
+/// `x=f64[2,3]`, then perhaps `:normal`, `:uniform(LOW,HIGH)` or `:whole(LOW,HIGH)`; or `x=FILE`, a safetensors file with a tensor of that
 /// name.
 struct InputRequest {
-  enum class Values { as_usual, normal, uniform, from_file };
+  enum class Values { as_usual, normal, uniform, whole, from_file };
 
   std::string name;
   DType dtype = DType::f64;
   Shape shape;
   Values values = Values::as_usual;
-  double low = 0, high = 0;  ///< of `uniform`; integers: both included
+  double low = 0, high = 0;  ///< of `uniform` and `whole`; integers: both included
   std::string path;          ///< of `from_file`
 };
 /// Throws UsageError with the form that was expected.

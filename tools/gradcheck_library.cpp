@@ -4,11 +4,12 @@
 #include <iostream>
 #include <map>
 #include <regex>
+#include <set>
 
 #include "framework/base/error.h"
 #include "framework/base/printable.h"
 #include "framework/io/files.h"
-#include "framework/testing/foreign_op.h"
+#include "framework/testing/foreign_sweep.h"
 #include "tools/gradcheck.h"
 #include "tools/gradcheck_inputs.h"
 #include "tools/gradcheck_point.h"
@@ -19,9 +20,11 @@ namespace gradus::tools {
 using testing::CheckReport;
 using testing::ForeignFailure;
 using testing::ForeignFailureKind;
+using testing::ForeignFinding;
 using testing::ForeignInput;
 using testing::ForeignLibrary;
 using testing::ForeignOp;
+using testing::ForeignPoint;
 
 namespace {
 
@@ -39,6 +42,8 @@ std::string rerun_line(const GradcheckRequest& request, const std::string& op) {
   for (const std::string& attribute : request.attributes) line += " --attr " + quoted(attribute);
   for (const std::string& input : request.inputs) line += " --input " + quoted(input);
   if (!request.like.empty()) line += " --like " + quoted(request.like);
+  if (request.offset >= 0) line += fmt::format(" --offset {}", request.offset);
+  if (request.threads != 1) line += fmt::format(" --threads {}", request.threads);
   if (request.sandbox) line += " --sandbox";
   if (request.timeout != GradcheckRequest().timeout) line += fmt::format(" --timeout {:g}", request.timeout);
   return line;
@@ -56,6 +61,8 @@ Tensors requested_inputs(ForeignOp& op, const GradcheckRequest& request) {
     }
     if (wanted.values == InputRequest::Values::uniform)
       input.low = wanted.low, input.high = wanted.high, input.normal = false;
+    if (wanted.values == InputRequest::Values::whole)
+      input.low = wanted.low, input.high = wanted.high, input.normal = false, input.whole = true;
     if (wanted.values == InputRequest::Values::normal) input.normal = true;
     if (wanted.values == InputRequest::Values::from_file) {
       given[wanted.name] = read_tensor(wanted);
@@ -98,6 +105,45 @@ GradcheckFailure describe(const ForeignFailure& failure, const GradcheckRequest&
           .outcome = outcome_of(failure.kind)};
 }
 
+/// What asks for exactly this point.
+GradcheckRequest request_of(const ForeignPoint& point, const ForeignOp& op, const GradcheckRequest& request) {
+  GradcheckRequest own = request;
+  own.seed = point.seed;
+  own.offset = point.offset;
+  own.threads = point.threads;
+  std::erase_if(own.attributes, [&](const std::string& text) {  // what is left is the reference's
+    return op.attributes().contains(parse_attribute(text).first);
+  });
+  own.inputs.clear();
+  for (const testing::ForeignAttribute& attribute : op.declared_attributes()) {
+    for (const testing::ForeignAttribute& chosen : point.attributes) {
+      if (chosen.name == attribute.name && chosen.value != attribute.value)
+        own.attributes.push_back(fmt::format("{}={}", chosen.name, chosen.value));
+    }
+  }
+  for (std::size_t i = 0; i < point.inputs.size(); ++i) {
+    const ForeignInput& input = point.inputs[i];
+    own.inputs.push_back(fmt::format("{}={}[{}]", input.name, to_string(input.dtype),
+                                     fmt::join(input.shape.to_vector(), ",")));
+    if (same_values(input, op.inputs()[i])) continue;
+    own.inputs.back() += input.normal ? ":normal"
+                                      : fmt::format(":{}({},{})", input.whole ? "whole" : "uniform", input.low, input.high);
+  }
+  return own;
+}
+
+/// A finding's report, with the line that repeats it and what is unlike the declared point.
+CheckReport report_of(ForeignFinding& finding, const ForeignOp& op, const GradcheckRequest& request) {
+  CheckReport report = std::move(*finding.report);
+  const GradcheckRequest own = request_of(finding.point, op, request);
+  report.rerun = rerun_line(finding.in_company ? request : own, op.name());
+  if (finding.in_company && request.repeat > 0) report.rerun += fmt::format(" --repeat {}", request.repeat);
+  report.rerun += " --explain" + request.mode_flag();
+  if (const std::string words = words_of(finding.point, op); !words.empty())
+    report.note += (report.note.empty() ? "" : "; ") + ("beside the declared point: " + words);
+  return report;
+}
+
 /// One op of the library, as the request has it checked.
 class OpChecker {
  public:
@@ -131,6 +177,9 @@ class OpChecker {
     std::vector<std::string> own = request_.attributes;
     if (reference_) own = attributes_of(library_.op(name_), *reference_, own);
     ForeignOp op = library_.op(name_, attribute_numbers(own));
+    op.set_offset(request_.offset);
+    op.set_threads(static_cast<int>(request_.threads));
+    op.require_gradient();
     call_ = call_of(op);
     return op;
   }
@@ -145,7 +194,6 @@ class OpChecker {
 
   /// The forward beside the reference's, where there is one, then the gradient.
   CheckReport check_at(const ForeignOp& op, const Tensors& inputs, testing::CheckOptions options) {
-    op.require_gradient();
     options.watch = [this] { session_.watch().tick(); };
     std::optional<testing::ForwardComparison> forward;
     if (reference_) forward = reference_->compare(op, inputs, options.seed);
@@ -160,15 +208,18 @@ class OpChecker {
     call_ = call_of(op);
     testing::CheckOptions options = request_.check_options();
     options.keep_point = !request_.dump.empty();
+    CheckReport report;
     try {
-      CheckReport report = check_at(op, inputs, options);
-      report.rerun = rerun_line(request_, name_) + " --explain" + request_.mode_flag();
-      if (options.keep_point) write_point(request_.dump, report);
-      session_.add(report, request_.shared_library);
+      report = check_at(op, inputs, options);
     } catch (const Error& error) {
       if (options.keep_point) write_point(request_.dump, op.subject(), inputs, error.what());
       throw;
     }
+    report.rerun = rerun_line(request_, name_) + " --explain" + request_.mode_flag();
+    if (options.keep_point) write_point(request_.dump, report);
+    session_.add(report, request_.shared_library);
+    const bool chosen = !request_.inputs.empty() || !request_.attributes.empty();
+    if (!chosen && report.verdict != testing::Verdict::disagree) look_further(op, report.seconds);
   }
 
   /// At the sizes that are declared or asked for, on the numbers of one seed after the other.
@@ -196,47 +247,83 @@ class OpChecker {
     session_.add(points, "points", request_.shared_library);
   }
 
-  /// With values of other seeds, and with sizes of their own where the op takes them.
-  void sweep() {
-    testing::SweepReport sweep{.op = name_};
-    GradcheckRequest own = request_;
+  testing::CheckOptions watched_options() {
+    testing::CheckOptions options = request_.check_options();
+    options.watch = [this] { session_.watch().tick(); };
+    return options;
+  }
+
+  void add_failure(const ForeignFinding& finding, ForeignOp op) {
+    const std::string rerun = rerun_line(request_of(finding.point, op, request_), name_);
+    set_point(op, finding.point);
+    session_.add(describe(*finding.failure, request_, name_, call_of(op), rerun));
+  }
+
+  /// A finding's report, with the forward beside the reference's where that takes the point.
+  CheckReport compared(ForeignFinding& finding, const ForeignOp& op) {
+    CheckReport report = report_of(finding, op, request_);
+    if (!reference_) return report;
+    ForeignOp at = op.twin();
+    set_point(at, finding.point);
     try {
-      for (; sweep.draws < request_.repeat; ++own.seed) {
-        session_.watch().begin(fmt::format("{}, draw {} of {}", name_, sweep.draws + 1, request_.repeat));
-        const auto attempt = [&](bool varied) {
-          ForeignOp op = new_op();
-          std::string sizes;
-          for (ForeignInput input : std::vector(op.inputs())) {
-            if (varied) input.shape = varied_sizes(input.shape, own.seed);
-            op.set_input(input);
-            sizes += " --input " + quoted(fmt::format("{}={}[{}]", input.name, to_string(input.dtype),
-                                                      fmt::join(input.shape.to_vector(), ",")));
-          }
-          CheckReport report = check_at(op, op.draw_inputs(own.seed), own.check_options());
-          report.rerun = rerun_line(own, name_) + sizes + " --explain" + request_.mode_flag();
-          return report;
-        };
-        CheckReport report;
-        bool kept = false;
-        try {
-          report = attempt(true);
-        } catch (const ForeignFailure& failure) {
-          if (failure.kind != ForeignFailureKind::refused) throw;
-          kept = true;
-          report = attempt(false);
-        } catch (const NotComparable&) {  // the reference does not take these sizes
-          kept = true;
-          report = attempt(false);
-        }
-        ++sweep.draws;
-        sweep.sizes_kept += kept;
-        sweep.count(std::move(report));
+      const Tensors inputs = at.draw_inputs(finding.point.seed);
+      add_comparison(report, reference_->name(), reference_->compare(at, inputs, finding.point.seed));
+    } catch (const NotComparable& error) {
+      if (finding.point.shape_words.empty()) throw;
+      report.contracts.push_back(
+          {.name = "same forward as " + reference_->name(), .finding = error.what(), .skipped = true});
+    }
+    return report;
+  }
+
+  /// Draw after draw, each at another point that the op takes.
+  void sweep() {
+    constexpr double search = 25;  ///< seconds for the next point
+    const ForeignOp op = new_op();
+    std::set<std::string> fixed;
+    for (const std::string& attribute : request_.attributes) fixed.insert(parse_attribute(attribute).first);
+    testing::SweepReport report{.op = name_};
+    testing::ForeignSweep sweep(op, watched_options(), fixed, true);
+    std::optional<ForeignFinding> finding;
+    bool in_time = true;
+    try {
+      while (report.draws < request_.repeat) {
+        session_.watch().begin(fmt::format("{}, draw {} of {}", name_, report.draws + 1, request_.repeat));
+        finding = report.draws == 0 ? sweep.declared() : sweep.next(search);
+        if (!finding || finding->failure) break;
+        CheckReport next = compared(*finding, op);
+        ++report.draws;
+        report.sizes_kept += finding->point.shape_words.empty();
+        report.count(std::move(next));
       }
     } catch (const OutOfTime&) {
-      session_.add(sweep);
-      return session_.add_unchecked(name_, fmt::format("draws {} to {}", sweep.draws + 1, request_.repeat));
+      in_time = false;
     }
-    session_.add(sweep);
+    report.not_varied = sweep.not_varied();
+    if (report.draws > 0) session_.add(report);
+    if (!in_time)
+      return session_.add_unchecked(name_, fmt::format("draws {} to {}", report.draws + 1, request_.repeat));
+    if (finding && finding->failure) add_failure(*finding, op);
+  }
+
+  /// What the declared point cannot show, by a few others.
+  void look_further(const ForeignOp& op, double seconds) {
+    session_.watch().begin(name_ + ", further points");
+    testing::FurtherPoints further;
+    try {
+      further = check_further_points(op, watched_options(), std::max(1.0, 3 * seconds));
+    } catch (const OutOfTime&) {
+      return session_.add_unchecked(name_, "further points");
+    }
+    if (further.wrong && further.wrong->failure) return add_failure(*further.wrong, op);
+    if (further.wrong) return session_.add(report_of(*further.wrong, op, request_), request_.shared_library);
+    if (!request_.output.explain) return;
+    session_.watch().hide();
+    std::cout << fmt::format("  further points: {} agree", further.agree);
+    for (const ForeignPoint& point : further.undecided) std::cout << "; cannot tell: " << words_of(point, op);
+    if (!further.not_varied.empty())
+      std::cout << fmt::format("; not varied: {}", fmt::join(further.not_varied, ", "));
+    std::cout << std::endl;
   }
 
   /// Those of the request that the op has; each has to be an attribute of it or of the reference.

@@ -1,5 +1,7 @@
 #include "tools/gradcheck_session.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <iostream>
 
@@ -112,8 +114,11 @@ void GradcheckSession::add(const testing::SweepReport& report, const std::string
   const std::string sizes =
       drawn == "draws" ? fmt::format(", {} with their own sizes", report.draws - report.sizes_kept) : "";
   std::cout << fmt::format("{:30} {:4} {}{}: {} agree, {} cannot tell, {} disagree\n", report.op, report.draws, drawn,
-                           sizes, report.agree, report.cannot_tell, report.disagree)
-            << std::flush;
+                           sizes, report.agree, report.cannot_tell, report.disagree);
+  const bool all_agree = report.disagree == 0 && report.cannot_tell == 0;
+  if (all_agree && !report.not_varied.empty())
+    std::cout << fmt::format("  not varied: {}\n", fmt::join(report.not_varied, ", "));
+  std::cout << std::flush;
   nlohmann::ordered_json each = nlohmann::ordered_json::array();
   for (const testing::Draw& draw : report.each) {
     const nlohmann::ordered_json seed =
@@ -144,6 +149,7 @@ void GradcheckSession::add(const testing::SweepReport& report, const std::string
                   {"agree", report.agree},
                   {"cannot_tell", report.cannot_tell},
                   {"disagree", report.disagree},
+                  {"not_varied", report.not_varied},
                   {"each", std::move(each)}});
 }
 

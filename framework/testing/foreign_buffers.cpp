@@ -14,6 +14,7 @@ static_assert(GRADUS_MAX_RANK == max_rank);
 namespace {
 
 constexpr std::int64_t unreadable_pages = 256;  ///< on each side
+constexpr std::int64_t boundary = 64;          ///< a cache line, and the widest vector
 
 /// What elements hold before they are written, as bits: NaNs that no arithmetic starts with, and an unlikely integer.
 std::uint64_t unwritten(DType dtype) {
@@ -140,7 +141,7 @@ void Layout::add(Role role, int index, const std::string& name, DType dtype, con
   buffer.count = shape.numel();
   buffer.element_bytes = size_in_bytes(dtype);
   buffer.pages = bytes;
-  buffer.page_bytes = whole_pages(buffer.count * buffer.element_bytes);
+  if (buffer.count > 0) buffer.page_bytes = whole_pages(buffer.count * buffer.element_bytes + boundary);
   bytes += buffer.page_bytes + unreadable_pages * page_size();
   buffers.push_back(std::move(buffer));
 }
@@ -159,9 +160,14 @@ const Buffer& Layout::nearest(std::int64_t position) const {
                            [&](const Buffer& a, const Buffer& b) { return distance(a) < distance(b); });
 }
 
-void Layout::place(bool at_end) {
-  for (Buffer& buffer : buffers)
-    buffer.begin = buffer.pages + (at_end ? buffer.page_bytes - buffer.count * buffer.element_bytes : 0);
+void Layout::place(const Placing& placing) {
+  for (Buffer& buffer : buffers) {
+    const std::int64_t room = buffer.page_bytes - buffer.count * buffer.element_bytes;
+    std::int64_t skipped = placing.where == Placing::Where::at_start ? 0 : room;
+    if (placing.where == Placing::Where::behind_boundary && room > 0)
+      skipped = (room - placing.offset) / boundary * boundary + placing.offset;
+    buffer.begin = buffer.pages + skipped;
+  }
 }
 
 void fill(const Buffer& buffer, std::byte* data_area, const Tensor& content) {

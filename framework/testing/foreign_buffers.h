@@ -23,6 +23,12 @@ namespace gradus::testing::foreign {
 
 enum class Role { input, output, cotangent, gradient, tangent, output_tangent };
 
+/// Where in their pages the elements of a buffer lie.
+struct Placing {
+  enum class Where { at_end, at_start, behind_boundary } where = Where::at_end;
+  std::int64_t offset = 0;  ///< behind_boundary: bytes from the last boundary of 64 bytes to the first element
+};
+
 struct Buffer {
   Role role;
   int number = 0;    ///< among all buffers of the layout
@@ -48,8 +54,7 @@ struct Layout {
   const Buffer* find(Role role, int index) const;
   /// The buffer whose pages lie nearest to a position in the data area.
   const Buffer& nearest(std::int64_t position) const;
-  /// Puts the elements at this end of their pages.
-  void place(bool at_end);
+  void place(const Placing& placing);
 
   std::vector<Buffer> buffers;
   std::int64_t bytes = 0;

@@ -127,7 +127,7 @@ void explain_end(const std::string& who, const Process& process, const Answer& a
                  : answer.exited ? fmt::format("ended the process with exit code {}", answer.code)
                                  : "crashed: " + signal_name(answer.code, 0));
   }
-  if (control.signal == SIGSYS && control.sandbox) {
+  if (control.signal == SIGSYS && control.manner.sandbox) {
     fail_foreign(Kind::forbidden, who, stage,
                  fmt::format("tried {}, which the sandbox does not allow", act_of(control.system_call)));
   }

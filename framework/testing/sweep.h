@@ -26,6 +26,7 @@ struct SweepReport {
   int agree = 0, disagree = 0, cannot_tell = 0;  ///< checks: of first and of second order
   std::vector<Draw> each = {};
   std::vector<CheckReport> doubtful = {};        ///< all that did not agree
+  std::vector<std::string> not_varied = {};      ///< and why: "one axis more (not taken)"
 
   /// Counts a check of the draw `draws`.
   void count(CheckReport report);
