@@ -268,7 +268,7 @@ std::vector<ShapeChoice> shape_choices(const std::vector<ForeignInput>& inputs) 
 
 std::vector<ForeignInput> other_values(const ForeignInput& input) {
   if (!is_floating(input.dtype) || !(input.normal || input.low < input.high)) return {};
-  const double low = input.normal ? -5 : input.low, high = input.normal ? 5 : input.high, part = (high - low) / 16;
+  const double low = input.normal ? -4 : input.low, high = input.normal ? 4 : input.high, part = (high - low) / 16;
   std::vector<ForeignInput> others;
   const auto add = [&](double from, double to, bool whole = false) {
     others.push_back(input);

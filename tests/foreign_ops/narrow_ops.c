@@ -228,8 +228,10 @@ static int angle_backward(const gradus_call* call) {
   return 0;
 }
 
-#define NUMBERS(name, rank, low, high, ...) \
-  {name, GRADUS_F64, 1, rank, {__VA_ARGS__}, low, high, 0, {0}}
+#define NUMBERS(name, rank, low, high, ...)                       \
+  {                                                               \
+    name, GRADUS_F64, 1, rank, {__VA_ARGS__}, low, high, 0, { 0 } \
+  }
 static const gradus_input matrix[] = {NUMBERS("x", 2, -2, 2, 3, 4)}, pair[] = {NUMBERS("x", 2, -2, 2, 2, 4)},
                           positive[] = {NUMBERS("x", 2, 0.5, 2, 3, 4)}, small[] = {NUMBERS("a", 2, -2, 2, 2, 2)},
                           squares[] = {NUMBERS("a", 2, 0, 0, 4, 4), NUMBERS("b", 2, 0, 0, 4, 4)},
@@ -240,7 +242,7 @@ static const gradus_output y[] = {{.name = "y", .dtype = GRADUS_F64, .accuracy =
 static const gradus_attribute exponent[] = {{.name = "p", .value = 2, .low = 1, .high = 4}};
 
 #define OP(name, inputs, count, attributes, attribute_count, shape, forward, backward) \
-  {#name, NULL, count, 1, attribute_count, inputs, y, attributes, shape, forward, backward, NULL}
+  { #name, NULL, count, 1, attribute_count, inputs, y, attributes, shape, forward, backward, NULL }
 #define PLAIN(name, inputs, forward, backward) OP(name, inputs, 1, NULL, 0, NULL, forward, backward)
 static const gradus_op ops[] = {
     PLAIN(first_block, matrix, square, first_block),
