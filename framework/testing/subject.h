@@ -31,12 +31,19 @@ struct Subject {
   /// The claimed gradients of sum_k <outputs[k], cotangents[k]>, one for each input; undefined: none arrives there
   /// (zero). An undefined cotangent means that nothing depends on that output.
   std::function<Tensors(const Tensors& inputs, const Tensors& cotangents)> backward = {};
+  /// Optional: whether what `forward` threw only says that it does not take these values.
+  std::function<bool(const Error& error)> is_refusal = {};
+  /// Optional: backward with outputs of forward's that are given, where it uses them. What it makes of outputs that are
+  /// off by a rounding error is no fault of its own.
+  std::function<Tensors(const Tensors& inputs, const Tensors& outputs, const Tensors& cotangents)> backward_with = {};
   /// f32: backward rounds inputs and cotangents to it and computes in it, while forward is the same function in f64, so
   /// that a gradient in single precision is judged by what differences know in double.
   DType backward_dtype = DType::f64;
   /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found
   /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
+  /// Optional: has later calls round to FE_UPWARD, FE_DOWNWARD, ... where they do not run on this thread.
+  std::function<void(int mode)> set_rounding = {};
   /// Runs elsewhere, on contiguous copies: memory layouts and thread counts of this process do not reach it.
   bool own_process = false;
 };
