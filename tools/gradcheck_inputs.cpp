@@ -47,7 +47,7 @@ Tensor draw(const InputRequest& request, SampleMaker& make) {
   const Tensor values = request.values == Values::whole
                             ? from_values(request.shape, integers().to_vector<double>(), DType::f64)
                         : request.values == Values::uniform ? make.uniform(request.shape, request.low, request.high)
-                                                          : make.normal(request.shape);
+                                                            : make.normal(request.shape);
   if (request.dtype == DType::f64) return values;
   const Tensor narrow = Tensor::empty(request.shape, request.dtype);
   cpu::copy(narrow, values);

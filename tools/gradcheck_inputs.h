@@ -11,8 +11,8 @@
 
 namespace gradus::tools {
 
-/// `x=f64[2,3]`, then perhaps `:normal`, `:uniform(LOW,HIGH)` or `:whole(LOW,HIGH)`; or `x=FILE`, a safetensors file with a tensor of that
-/// name.
+/// `x=f64[2,3]`, then perhaps `:normal`, `:uniform(LOW,HIGH)` or `:whole(LOW,HIGH)`; or `x=FILE`, a safetensors file
+/// with a tensor of that name.
 struct InputRequest {
   enum class Values { as_usual, normal, uniform, whole, from_file };
 

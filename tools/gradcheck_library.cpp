@@ -123,11 +123,11 @@ GradcheckRequest request_of(const ForeignPoint& point, const ForeignOp& op, cons
   }
   for (std::size_t i = 0; i < point.inputs.size(); ++i) {
     const ForeignInput& input = point.inputs[i];
-    own.inputs.push_back(fmt::format("{}={}[{}]", input.name, to_string(input.dtype),
-                                     fmt::join(input.shape.to_vector(), ",")));
+    own.inputs.push_back(
+        fmt::format("{}={}[{}]", input.name, to_string(input.dtype), fmt::join(input.shape.to_vector(), ",")));
     if (same_values(input, op.inputs()[i])) continue;
-    own.inputs.back() += input.normal ? ":normal"
-                                      : fmt::format(":{}({},{})", input.whole ? "whole" : "uniform", input.low, input.high);
+    own.inputs.back() +=
+        input.normal ? ":normal" : fmt::format(":{}({},{})", input.whole ? "whole" : "uniform", input.low, input.high);
   }
   return own;
 }

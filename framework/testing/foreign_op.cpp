@@ -1,6 +1,7 @@
 #include "framework/testing/foreign_op.h"
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -64,6 +65,7 @@ struct ForeignOp::Setting {
   std::vector<ForeignAttribute> declared_attributes;
   std::vector<ForeignInput> inputs;
   Placing placing;
+  int rounding = FE_TONEAREST;
 };
 
 /// One op and its process.
@@ -222,6 +224,7 @@ class ForeignOp::Session : public Setting {
     Process& process = running(layout.bytes);
     Control& control = process.control();
     control.op = op;
+    control.rounding = rounding;
     std::copy(attribute_values.begin(), attribute_values.end(), control.attributes);
     for (const Role role :
          {Role::input, Role::output, Role::cotangent, Role::gradient, Role::tangent, Role::output_tangent}) {
@@ -367,15 +370,13 @@ Subject ForeignOp::subject() const {
   subject.own_process = true;
   for (int i = 0; i < session->input_count(); ++i) {
     subject.inputs.push_back(session->record().inputs[i].name);
-    const InputRecord& input = session->record().inputs[i];
-    subject.differentiable.push_back(input.differentiable);
-    const bool declared = input.low < input.high && input.dtype != GRADUS_I64;
-    subject.ranges.push_back(declared ? Range{input.low, input.high} : Range{});
+    subject.differentiable.push_back(session->record().inputs[i].differentiable);
   }
   for (int k = 0; k < session->output_count(); ++k) {
     subject.outputs.push_back(session->record().outputs[k].name);
     subject.accuracy.push_back(session->record().outputs[k].accuracy);
   }
+  subject.ranges = declared_ranges();
   subject.forward = [session](const Tensors& inputs) { return session->forward(inputs); };
   subject.backward = [session](const Tensors& inputs, const Tensors& cotangents) {
     return session->backward(inputs, cotangents);
@@ -383,6 +384,7 @@ Subject ForeignOp::subject() const {
   subject.backward_with = [session](const Tensors& inputs, const Tensors& outputs, const Tensors& cotangents) {
     return session->backward(inputs, outputs, cotangents);
   };
+  subject.set_rounding = [session](int mode) { session->rounding = mode; };
   subject.is_refusal = [](const Error& error) {
     const auto* failure = dynamic_cast<const ForeignFailure*>(&error);
     return failure && failure->kind == Kind::refused;
@@ -467,21 +469,33 @@ ForeignOp ForeignLibrary::op(const std::string& name, const std::map<std::string
   return result;
 }
 
+std::vector<Range> ForeignOp::declared_ranges() const {
+  std::vector<Range> ranges;
+  for (int i = 0; i < session_->input_count(); ++i) {
+    const InputRecord& input = session_->record().inputs[i];
+    ranges.push_back(input.dtype == GRADUS_I64 ? Range{} : Range{input.low, input.high});
+  }
+  return ranges;
+}
+
 Subject subject_at(const ForeignOp& op, const Tensors& inputs) {
   Subject subject = op.subject();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    Range& range = subject.ranges[i];
-    if (!range.is_declared()) continue;
+    const ForeignInput& drawn = op.inputs()[i];
+    if (!is_floating(drawn.dtype)) continue;
     const Numbers values = inputs[i].to_vector<double>();
-    if (!std::all_of(values.begin(), values.end(), [&](double value) { return range.holds(value); })) range = {};
+    const auto holds_all = [&](const Range& range) {
+      return range.is_declared() && std::all_of(values.begin(), values.end(), [&](double v) { return range.holds(v); });
+    };
+    const Range declared = subject.ranges[i], asked = drawn.normal ? Range{} : Range{drawn.low, drawn.high};
+    subject.ranges[i] = holds_all(declared) ? declared : holds_all(asked) ? asked : Range{};
   }
   return subject;
 }
 
 CheckReport check(const ForeignOp& op, const Tensors& inputs, const CheckOptions& options) {
   op.require_gradient();
-  // First: the first calls of all are judged too.
-  CheckReport report = check(subject_at(op, inputs), inputs, options);
+  CheckReport report = check(subject_at(op, inputs), inputs, options);  // first: the first calls of all are judged too
   op.look_for_reads_before_buffers(inputs);
   report.contracts.push_back({.name = "within its buffers, every element written"});
   return report;

@@ -84,7 +84,7 @@ class ForeignOp {
   Tensors draw_inputs(std::uint64_t seed) const;
   /// Throws ForeignFailure (nothing_to_check) where no output has a gradient.
   void require_gradient() const;
-  /// Its functions throw ForeignFailure for whatever the op does wrong.
+  /// Its functions throw ForeignFailure for whatever the op does wrong. Its ranges are the declared ones.
   Subject subject() const;
   /// Calls every function once with buffers that begin, rather than end, at an unreadable page.
   void look_for_reads_before_buffers(const Tensors& inputs) const;
@@ -94,6 +94,7 @@ class ForeignOp {
 
  private:
   friend class ForeignLibrary;
+  std::vector<Range> declared_ranges() const;
   struct Setting;
   class Session;
   explicit ForeignOp(std::shared_ptr<Session> session) : session_(std::move(session)) {}
@@ -120,7 +121,7 @@ class ForeignLibrary {
   std::shared_ptr<const std::vector<foreign::OpRecord>> records_;
 };
 
-/// The op as a subject without the ranges of inputs that lie outside them: where these are is their user's choice.
+/// The op as a subject whose ranges hold these inputs: the declared one, else the one that the op's user draws from.
 Subject subject_at(const ForeignOp& op, const Tensors& inputs);
 
 /// Checks the gradient with respect to every differentiable input. Throws ForeignFailure.

@@ -268,7 +268,7 @@ std::vector<ShapeChoice> shape_choices(const std::vector<ForeignInput>& inputs) 
 
 std::vector<ForeignInput> other_values(const ForeignInput& input) {
   if (!is_floating(input.dtype) || !(input.normal || input.low < input.high)) return {};
-  const double low = input.normal ? -5 : input.low, high = input.normal ? 5 : input.high, part = (high - low) / 16;
+  const double low = input.normal ? -4 : input.low, high = input.normal ? 4 : input.high, part = (high - low) / 16;
   std::vector<ForeignInput> others;
   const auto add = [&](double from, double to, bool whole = false) {
     others.push_back(input);
@@ -342,9 +342,13 @@ ForeignPoints::ForeignPoints(const ForeignOp& declared, std::uint64_t seed, cons
   for (const ForeignAttribute& attribute : declared_.declared_attributes())
     attribute_values_.push_back(fixed.contains(attribute.name) ? std::vector<double>() : attribute_values(attribute));
   covering_ = Covering(levels_of_factors(), seed);
+  read_to_the_end_.resize(declared_.inputs().size());
   try {
     const Tensors inputs = scout_.draw_inputs(seed);
-    declared_sensitivity_ = sensitivity(inputs, scout_.subject().forward(inputs));
+    const Tensors outputs = scout_.subject().forward(inputs);
+    declared_sensitivity_ = sensitivity(inputs, outputs);
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      read_to_the_end_[i] = inputs[i].numel() > 0 && reads_end_of(i, inputs, outputs, seed);
   } catch (const ForeignFailure&) {  // then it is not known
   }
 }
@@ -417,6 +421,7 @@ bool ForeignPoints::takes(const ForeignPoint& point, double seconds) {
     const auto start = std::chrono::steady_clock::now();
     const Tensors found = subject.forward(inputs);
     if (!have_values(found) || sensitivity(inputs, found) > std::max(1e3, 30 * declared_sensitivity_)) return false;
+    if (!point.shape_words.empty() && !reads_all(inputs, found, point.seed)) return false;
     outputs = found;
     Tensors cotangents;
     for (const Tensor& output : outputs)
@@ -425,25 +430,42 @@ bool ForeignPoints::takes(const ForeignPoint& point, double seconds) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() <= seconds;
   } catch (const ForeignFailure& failure) {
     if (failure.kind != ForeignFailureKind::refused) scout_.restart();
-    return !odd(shapes_of(point.inputs), shapes_of(declared_.inputs())) && is_fault(failure.kind, inputs, outputs);
+    return !odd(shapes_of(point.inputs), shapes_of(declared_.inputs())) && is_fault(failure.kind, !outputs.empty());
   }
 }
 
 /// What a check should find. A right op may refuse a shape by ending itself, or leave out what it is not made for;
-/// where its forward takes a shape, and all of it, so must its backward.
-bool ForeignPoints::is_fault(ForeignFailureKind kind, const Tensors& inputs, const Tensors& outputs) const {
+/// where its forward takes a shape, so must its backward.
+bool ForeignPoints::is_fault(ForeignFailureKind kind, bool forward_done) const {
   using Kind = ForeignFailureKind;
   if (kind == Kind::refused || kind == Kind::bad_description || kind == Kind::timeout) return false;
-  if (outputs.empty()) return strict_ && kind != Kind::crash;
-  const Subject subject = scout_.subject();
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (!subject.differentiable[i] || inputs[i].numel() == 0) continue;
+  return forward_done || (strict_ && kind != Kind::crash);
+}
+
+/// Do the outputs depend on the last part of an input, as far as it can be drawn in another way?
+bool ForeignPoints::reads_end_of(std::size_t input, const Tensors& inputs, const Tensors& outputs,
+                                 std::uint64_t seed) const {
+  constexpr int draws = 4;
+  bool has_moved = false;
+  for (int draw = 1; draw <= draws; ++draw) {
     Tensors moved = inputs;
-    Numbers values = inputs[i].to_vector<double>();
-    for (std::size_t e = values.size() - (values.size() + 3) / 4; e < values.size(); ++e) values[e] *= 1 + 1e-3;
-    moved[i] = from_values(inputs[i].shape(), values, inputs[i].dtype());
-    const Tensors others = subject.forward(moved);
-    if (std::equal(outputs.begin(), outputs.end(), others.begin(), others.end(), same_bits)) return false;
+    Numbers values = inputs[input].to_vector<double>();
+    const Numbers others = scout_.draw_inputs(seed + static_cast<std::uint64_t>(draw))[input].to_vector<double>();
+    const auto part = static_cast<std::ptrdiff_t>((values.size() + 3) / 4);
+    std::copy(others.end() - part, others.end(), values.end() - part);
+    moved[input] = from_values(inputs[input].shape(), values, inputs[input].dtype());
+    if (same_bits(moved[input], inputs[input])) continue;
+    has_moved = true;
+    const Tensors found = scout_.subject().forward(moved);
+    if (!std::equal(outputs.begin(), outputs.end(), found.begin(), found.end(), same_bits)) return true;
+  }
+  return !has_moved;
+}
+
+/// An op that takes a shape for another one leaves something out that it reads at the declared point.
+bool ForeignPoints::reads_all(const Tensors& inputs, const Tensors& outputs, std::uint64_t seed) const {
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (read_to_the_end_[i] && !reads_end_of(i, inputs, outputs, seed)) return false;
   }
   return true;
 }

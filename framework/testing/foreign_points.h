@@ -78,7 +78,9 @@ class ForeignPoints {
   void set_indices(ForeignPoint& point, int level) const;
   void set_attributes(ForeignPoint& point, const std::vector<int>& row) const;
   bool takes(const ForeignPoint& point, double seconds);
-  bool is_fault(ForeignFailureKind kind, const Tensors& inputs, const Tensors& outputs) const;
+  bool is_fault(ForeignFailureKind kind, bool forward_done) const;
+  bool reads_end_of(std::size_t input, const Tensors& inputs, const Tensors& outputs, std::uint64_t seed) const;
+  bool reads_all(const Tensors& inputs, const Tensors& outputs, std::uint64_t seed) const;
   double sensitivity(const Tensors& inputs, const Tensors& outputs) const;
   Shapes fully_untied(Shapes way, const std::vector<int>& row, double seconds);
 
@@ -95,6 +97,7 @@ class ForeignPoints {
   Covering covering_;
   std::map<std::string, bool> shape_wishes_;  ///< was it taken?
   double declared_sensitivity_ = 0;
+  std::vector<bool> read_to_the_end_;  ///< at the declared point, by input
 };
 
 }  // namespace gradus::testing

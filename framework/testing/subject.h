@@ -42,6 +42,8 @@ struct Subject {
   /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found
   /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
+  /// Optional: has later calls round to FE_UPWARD, FE_DOWNWARD, ... where they do not run on this thread.
+  std::function<void(int mode)> set_rounding = {};
   /// Runs elsewhere, on contiguous copies: memory layouts and thread counts of this process do not reach it.
   bool own_process = false;
 };

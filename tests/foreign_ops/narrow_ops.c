@@ -155,6 +155,25 @@ static int row_cosines(const gradus_call* call) {
   for (int64_t i = 0; i < rows * width; ++i) grad_x_of(call)[i] = cos(x_of(call)[i]) * grad_y_of(call)[i / width];
   return 0;
 }
+/* Right: means of as many elements of a row as an index says. Of other ranks it would read on into the next row. */
+static int mean_of_some(const gradus_call* call) {
+  const int64_t rows = call->inputs[0].shape[0], width = call->inputs[0].shape[1];
+  const int64_t* length = (const int64_t*)call->inputs[1].data;
+  for (int64_t r = 0; r < rows; ++r) {
+    y_of(call)[r] = 0;
+    for (int64_t j = 0; j < length[r]; ++j) y_of(call)[r] += x_of(call)[r * width + j] / length[r];
+  }
+  return 0;
+}
+static int share_of_some(const gradus_call* call) {
+  const int64_t rows = call->inputs[0].shape[0], width = call->inputs[0].shape[1];
+  const int64_t* length = (const int64_t*)call->inputs[1].data;
+  memset(grad_x_of(call), 0, sizeof(double) * count_of(call));
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < length[r]; ++j) grad_x_of(call)[r * width + j] = grad_y_of(call)[r] / length[r];
+  }
+  return 0;
+}
 /* Right, of two by two only, and silent about it. */
 static int scalar_shape(const gradus_call* call) { return call->outputs[0].rank = 0, 0; }
 static int determinant(const gradus_call* call) {
@@ -209,18 +228,21 @@ static int angle_backward(const gradus_call* call) {
   return 0;
 }
 
-#define NUMBERS(name, rank, low, high, ...) \
-  {name, GRADUS_F64, 1, rank, {__VA_ARGS__}, low, high, 0, {0}}
+#define NUMBERS(name, rank, low, high, ...)                       \
+  {                                                               \
+    name, GRADUS_F64, 1, rank, {__VA_ARGS__}, low, high, 0, { 0 } \
+  }
 static const gradus_input matrix[] = {NUMBERS("x", 2, -2, 2, 3, 4)}, pair[] = {NUMBERS("x", 2, -2, 2, 2, 4)},
                           positive[] = {NUMBERS("x", 2, 0.5, 2, 3, 4)}, small[] = {NUMBERS("a", 2, -2, 2, 2, 2)},
                           squares[] = {NUMBERS("a", 2, 0, 0, 4, 4), NUMBERS("b", 2, 0, 0, 4, 4)},
                           two[] = {NUMBERS("a", 1, -2, 2, 6), NUMBERS("b", 1, -2, 2, 6)},
+                          some[] = {NUMBERS("x", 2, -2, 2, 4, 6), {"n", GRADUS_I64, 0, 1, {4}, 1, 6, 0, {0}}},
                           sparse[] = {NUMBERS("x", 1, -2, 2, 900), {"i", GRADUS_I64, 0, 1, {2}, 0, 899, 0, {0}}};
 static const gradus_output y[] = {{.name = "y", .dtype = GRADUS_F64, .accuracy = 1e-9}};
 static const gradus_attribute exponent[] = {{.name = "p", .value = 2, .low = 1, .high = 4}};
 
 #define OP(name, inputs, count, attributes, attribute_count, shape, forward, backward) \
-  {#name, NULL, count, 1, attribute_count, inputs, y, attributes, shape, forward, backward, NULL}
+  { #name, NULL, count, 1, attribute_count, inputs, y, attributes, shape, forward, backward, NULL }
 #define PLAIN(name, inputs, forward, backward) OP(name, inputs, 1, NULL, 0, NULL, forward, backward)
 static const gradus_op ops[] = {
     PLAIN(first_block, matrix, square, first_block),
@@ -234,6 +256,7 @@ static const gradus_op ops[] = {
     OP(last_use, sparse, 2, NULL, 0, index_shape, gather, last_use),
     OP(square_matmul, squares, 2, NULL, 0, matmul_shape, matmul, square_matmul),
     OP(right_rows, matrix, 1, NULL, 0, row_shape, row_sum, row_cosines),
+    OP(right_lengths, some, 2, NULL, 0, row_shape, mean_of_some, share_of_some),
     OP(right_determinant, small, 1, NULL, 0, scalar_shape, determinant, cofactors),
     PLAIN(right_pairs, matrix, pairs, power_of_two),
     OP(right_largest, matrix, 1, NULL, 0, row_shape, largest, to_first_largest),
