@@ -66,7 +66,7 @@ TEST_CASE("what a library does besides computing is bounded, and said") {
               {"leaves_daemon", 0, "agree"},
               {"starts_one_and_ends", 6, "backward ended the process with exit code 3"},
               {"huge_file", 6, "backward crashed: a file grew beyond 256 MiB, which is as much as an op may write"},
-              {"much_memory", 1, "backward refused: no more than "},
+              {"much_memory", 3, "backward refused: no more than "},
               {"kills_parent", 6, "backward ended the process that keeps watch over it"},
               {"terminates", 6, "backward crashed: signal 15"},
               {"hangs_up_itself", 6, "backward crashed: signal 1"}},

@@ -298,17 +298,17 @@ TEST_CASE("descriptions are read with suspicion") {
   const auto finding =
       [&](const std::function<void(gradus_input&, gradus_output&, gradus_op&, gradus_library&)>& spoil) {
         gradus_input input = {"x", GRADUS_F64, 1, 1, {3}, 0, 1, 0, {}};
-        gradus_output output = {"y", GRADUS_F64};
+        gradus_output output = {"y", GRADUS_F64, 0};
         gradus_op op = {"op", nullptr, 1, 1, 0, &input, &output, nullptr, nullptr, function, function, nullptr};
         gradus_library library = {GRADUS_OP_VERSION, 1, &op};
         spoil(input, output, op, library);
         std::vector<foreign::OpRecord> records(foreign::max_ops);
         try {
-          foreign::read_description(&library, records.data());
+          foreign::read_description(&library, GRADUS_OP_VERSION, records.data());
         } catch (const ContractError& error) {
           return std::string(error.what());
         }
-        return std::string("accepted");
+        return std::string(records[0].problem[0] ? records[0].problem : "accepted");
       };
 #define SPOILT(statement)                                           \
   finding([&](auto& input, auto& output, auto& op, auto& library) { \
@@ -317,7 +317,7 @@ TEST_CASE("descriptions are read with suspicion") {
   })
   CHECK(SPOILT() == "accepted");
   CHECK(has(SPOILT(library.op_count = 0), "announces 0 ops"));
-  CHECK(has(SPOILT(library.op_count = 1000), "announces 1000 ops"));
+  CHECK(has(SPOILT(library.op_count = 2000), "announces 2000 ops; 1 to 1024 are possible"));
   CHECK(has(SPOILT(library.ops = nullptr), "'ops' is NULL"));
   CHECK(has(SPOILT(op.name = nullptr), "op 1 has no name"));
   CHECK(has(SPOILT(op.name = ""), "an empty name"));
@@ -341,6 +341,21 @@ TEST_CASE("descriptions are read with suspicion") {
   CHECK(has(SPOILT(input.low = 2), "no range"));
   CHECK(has(SPOILT(input.high = NAN), "no range"));
   CHECK(has(SPOILT(input.kink_count = 9), "announces 9 kinks"));
+  CHECK(has(SPOILT(output.accuracy = -1), "has the accuracy -1"));
+  CHECK(has(SPOILT(output.accuracy = NAN), "has the accuracy nan"));
+  CHECK(has(SPOILT(library.version = 0), "built for version 0"));
+  CHECK(has(SPOILT(library.version = 3), "built for version 3"));
+  CHECK(SPOILT(library.version = 1) == "accepted");  // its structs are this header's
+  gradus_attribute attribute = {"a", 2, 1, 4};
+  const auto declared = [&](double value, double low, double high) {
+    attribute = {"a", value, low, high};
+    return SPOILT(op.attributes = &attribute; op.attribute_count = 1);
+  };
+  CHECK(declared(2, 1, 4) == "accepted");
+  CHECK(declared(2, 0, 0) == "accepted");
+  CHECK(has(declared(5, 1, 4), "attribute 1 of 'op' (a) is 5 and may be tried in [1, 4], which does not hold it"));
+  CHECK(has(declared(2, 4, 1), "which does not hold it"));
+  CHECK(has(declared(2, NAN, 4), "which does not hold it"));
 #undef SPOILT
 }
 
@@ -363,8 +378,8 @@ TEST_CASE("the program: verdicts, sentences and exit codes") {
       {wrong + " --op edits_input", 1, "INPUT MODIFIED\n  wrong_ops.so: edits_input: forward wrote to element 5"},
       {wrong + " --op writes_past", 1, "OUT OF BOUNDS"},
       {wrong + " --op skips_odd", 1, "UNWRITTEN"},
-      {wrong + " --op refuses", 1, "REFUSED"},
-      {"--lib " + library_path("points_nowhere"), 1, "holds a pointer that leads nowhere"},
+      {wrong + " --op refuses", 3, "REFUSED"},
+      {"--lib " + library_path("points_nowhere"), 3, "holds a pointer that leads nowhere"},
       {right + " --op summary --input x=f64[0]", 2, "shape refused: x has no elements"},
       {right + " --op summary --input x=f64[0", 2, "--input takes NAME=DTYPE[SIZES]"},
       {right + " --op distance --attr shift", 2, "--attr takes NAME=VALUE, not 'shift'"},
@@ -397,7 +412,8 @@ TEST_CASE("the program checks all ops of a library, whatever becomes of the firs
   CHECK(outcome.status == 6);
   const nlohmann::json report = nlohmann::json::parse(outcome.out);
   CHECK(report.at("schema") == "gradus.gradcheck");
-  CHECK(report.at("verdict") == "disagree");
+  CHECK(report.at("verdict") == "crash");
+  CHECK(report.at("exit_code") == 6);
   std::map<std::string, std::string> verdicts;
   for (const nlohmann::json& check : report.at("checks")) verdicts[check.at("op")] = check.at("verdict");
   for (const nlohmann::json& failure : report.at("failures")) verdicts[failure.at("op")] = failure.at("kind");

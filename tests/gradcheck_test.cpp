@@ -429,8 +429,8 @@ TEST_CASE("reports for programs: JSON, JUnit, and a line for editors") {
   CHECK(json.at("inputs").at(0).at("shape") == nlohmann::json{2, 3});
   CHECK(json.at("inputs").at(0).at("worst").at("element") == 4);
   CHECK(nlohmann::json::parse(json.dump()).at("inputs").at(0).at("worst").at("yours").is_null());  // NaN is no JSON
-  CHECK(json_report(wrong.verdict, 1.5).dump() ==
-        R"({"schema":"gradus.gradcheck","version":1,"verdict":"disagree","seconds":1.5})");
+  CHECK(json_report(outcome_of(wrong.verdict), 1, 1.5).dump() ==
+        R"({"schema":"gradus.gradcheck","version":2,"verdict":"disagree","exit_code":1,"seconds":1.5})");
   CHECK(has(editor_line("bumps.cpp", wrong), "bumps.cpp:bumps:x[1,1]: "));
 
   const CheckReport right = check(bumps([](double*) {}), {normal({2, 3})});
@@ -441,7 +441,8 @@ TEST_CASE("reports for programs: JSON, JUnit, and a line for editors") {
   const std::string junit = junit_text({to_junit(renamed), to_junit(right)});
   CHECK(has(junit, "tests=\"2\" failures=\"1\" skipped=\"0\""));
   CHECK(has(junit, "classname=\"a&lt;b&gt;&amp;&quot;c&quot;\""));
-  CHECK(has(junit, "<failure message=\""));
+  CHECK(has(junit, "<failure message=\"x[1,1]: "));
+  CHECK(has(junit, "\">a&lt;b&gt;&amp;&quot;c&quot;  "));  // the report in the body
 
   const RecordReport record = check_record(find_op("tanh"));
   CHECK(to_json(record).at("passed") == true);

@@ -1,17 +1,20 @@
 #include "tools/gradcheck.h"
 
+#include <algorithm>
 #include <iostream>
 #include <limits>
 #include <map>
 
 #include "framework/base/error.h"
 #include "framework/base/plural.h"
+#include "framework/io/files.h"
 #include "framework/ops/registry.h"
 #include "framework/testing/through_device.h"
 #include "framework/testing/zoo_report.h"
 #include "tools/built_in_op.h"
 #include "tools/commands.h"
 #include "tools/gradcheck_inputs.h"
+#include "tools/gradcheck_point.h"
 #include "tools/options.h"
 
 namespace gradus::tools {
@@ -60,7 +63,19 @@ void check_gradient(const GradcheckRequest& request, Device device, GradcheckSes
   for (const Sample& sample : samples) {
     for (const int order : {1, 2}) {
       if (request.order != 0 && request.order != order) continue;
-      testing::CheckReport report = check(on(device, spec), sample, request.check_options(), order);
+      if (!request.dump.empty() && order != std::max<std::int64_t>(request.order, 1)) continue;
+      testing::CheckOptions options = request.check_options();
+      options.keep_point = !request.dump.empty();
+      options.watch = [&] { session.watch().tick(); };
+      session.watch().begin(fmt::format("{}, {}", spec.name, sample.label));
+      testing::CheckReport report;
+      try {
+        report = check(on(device, spec), sample, options, order);
+      } catch (const OutOfTime&) {
+        session.add_unchecked(spec.name, sample.label + (order == 2 ? ", second order" : ""));
+        continue;
+      }
+      if (options.keep_point) write_point(request.dump, report);
       if (!request.inputs.empty()) {
         report.rerun =
             fmt::format("gradus gradcheck --op {} --order {} --seed {} --explain", spec.name, order, request.seed);
@@ -76,22 +91,35 @@ void check_gradient(const GradcheckRequest& request, Device device, GradcheckSes
 
 void check_records(const GradcheckRequest& request, Device device, GradcheckSession& session) {
   const std::vector<const OpSpec*> ops = request.all ? all_ops() : std::vector{&built_in_op(request.op)};
-  std::size_t wrong = 0;
+  std::size_t checked = 0, wrong = 0;
   double seconds = 0;
   for (const OpSpec* spec : ops) {
+    session.watch().begin(spec->name);
+    if (session.watch().is_over()) {
+      session.add_unchecked(spec->name, "");
+      continue;
+    }
     const testing::RecordReport report = testing::check_record(on(device, *spec), request.check_options());
     session.add(report);
+    ++checked;
     wrong += !report.passed();
     seconds += report.seconds;
   }
-  std::cout << fmt::format("{} checked, {} wrong, {:.1f} s\n", plural(ops.size(), "op"), wrong, seconds);
+  std::cout << fmt::format("{} checked, {} wrong, {:.1f} s\n", plural(checked, "op"), wrong, seconds);
 }
 
 void sweep_ops(const GradcheckRequest& request, Device device, GradcheckSession& session) {
   if (!request.all) require_gradient(built_in_op(request.op));
   for (const OpSpec* spec : request.all ? all_ops() : std::vector{&built_in_op(request.op)}) {
-    if (spec->samples && spec->is_differentiable())
-      session.add(testing::sweep(on(device, *spec), static_cast<int>(request.repeat), request.check_options()));
+    if (!spec->samples || !spec->is_differentiable()) continue;
+    testing::CheckOptions options = request.check_options();
+    options.watch = [&] { session.watch().tick(); };
+    session.watch().begin(spec->name);
+    try {
+      session.add(testing::sweep(on(device, *spec), static_cast<int>(request.repeat), options));
+    } catch (const OutOfTime&) {
+      session.add_unchecked(spec->name, plural(request.repeat, "draw"));
+    }
   }
 }
 
@@ -108,15 +136,27 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
   only_with("--attr", of_library || of_op, "--op or --lib");
   only_with("--input", of_library || of_op, "--op or --lib");
   only_with("--timeout", of_library, "--lib");
+  only_with("--offset", of_library, "--lib");
+  only_with("--threads", of_library, "--lib");
   only_with("--sandbox", of_library, "--lib");
   only_with("--sample", of_op, "a built-in --op");
   only_with("--order", of_op, "a built-in --op");
+  only_with("--like", of_library, "--lib");
+  only_with("--points", of_library, "--lib");
   only_with("--device", of_op || request.all, "a built-in --op or --all");
   only_with("--tiny", !request.model.empty(), "--model");
   only_with("--repeat", of_op || of_library || request.all, "--op, --all or --lib");
   only_with("--explain", of_op || of_library || !request.model.empty(), "--op, --model or --lib");
   const bool checks = !request.list && !request.zoo && request.new_op.empty();
-  for (const char* flag : {"--json", "--junit", "--mutants", "--strict", "--mode"}) only_with(flag, checks, "a check");
+  for (const char* flag : {"--json", "--junit", "--mutants", "--strict", "--mode", "--hide_seed", "--time_limit"})
+    only_with(flag, checks, "a check");
+  const bool one_point = of_library || (of_op && (!request.inputs.empty() || !request.sample.empty()));
+  only_with("--dump", one_point, "--lib, or a built-in --op with --input or --sample");
+  for (const auto& [flag, other] :
+       {std::pair{"--dump", "--repeat"}, {"--dump", "--points"}, {"--points", "--repeat"}}) {
+    if (command.count(flag) > 0 && command.count(other) > 0)
+      fail<UsageError>("{} and {} contradict each other", flag, other);
+  }
   for (const char* flag : {"--input", "--sample", "--order", "--explain"}) {
     if (command.count("--repeat") > 0 && command.count(flag) > 0)
       fail<UsageError>("--repeat and {} contradict each other", flag);
@@ -127,6 +167,8 @@ void refuse_contradictions(const GradcheckRequest& request, const CLI::App& comm
     fail<UsageError>("--sample and --input contradict each other");
   if (command.count("--repeat") > 0 && (request.repeat < 1 || request.repeat > 1000000))
     fail<UsageError>("--repeat must be between 1 and 1000000, not {}", request.repeat);
+  if (command.count("--points") > 0 && (request.points < 1 || request.points > 1000000))
+    fail<UsageError>("--points must be between 1 and 1000000, not {}", request.points);
   if (request.order < 0 || request.order > 2) fail<UsageError>("--order must be 1 or 2, not {}", request.order);
   if (request.mode != "auto" && request.mode != "full" && request.mode != "fast")
     fail<UsageError>("unknown mode '{}': expected auto, full or fast", request.mode);
@@ -145,14 +187,24 @@ void run_gradcheck(const GradcheckRequest& request, const CLI::App& command) {
     for (const OpSpec* spec : all_ops()) std::cout << fmt::format("{:30} {}\n", spec->name, spec->summary);
     return;
   }
+  require_distinct({}, {{"--json", request.output.json}, {"--junit", request.output.junit}, {"--dump", request.dump}});
+  if (!request.dump.empty()) io::require_writable(request.dump);
   GradcheckSession session(request.output);
   const bool gradient_only =
       !request.sample.empty() || request.order != 0 || !request.inputs.empty() || request.output.explain;
-  if (!request.shared_library.empty()) check_library(request, session);
-  else if (!request.model.empty()) check_model(request, session);
-  else if (request.repeat > 0) sweep_ops(request, device, session);
-  else if (!request.all && gradient_only) check_gradient(request, device, session);
-  else check_records(request, device, session);
+  try {
+    if (!request.shared_library.empty()) check_library(request, session);
+    else if (!request.model.empty()) check_model(request, session);
+    else if (request.repeat > 0) sweep_ops(request, device, session);
+    else if (!request.all && gradient_only) check_gradient(request, device, session);
+    else check_records(request, device, session);
+  } catch (const std::exception& error) {
+    const GradcheckFailure failure{
+        .shared_library = request.shared_library, .op = request.op, .kind = "error", .sentence = error.what()};
+    const bool usage = dynamic_cast<const UsageError*>(&error), data = dynamic_cast<const DataError*>(&error);
+    session.abandon(failure, usage ? 2 : data ? 3 : 1);
+    throw;
+  }
   session.finish();
 }
 
@@ -204,6 +256,13 @@ void add_gradcheck(CLI::App& program) {
       ->group("How");
   add_integer(*command, "--repeat", request->repeat, "The gradient alone, on N draws of values and sizes")
       ->group("How");
+  add_integer(*command, "--points", request->points, "The ops of --lib on N draws of values, at the same sizes")
+      ->group("How");
+  command
+      ->add_option("--like", request->like,
+                   "What the forward of --lib is to compute: a built-in op, or REFERENCE.so:OP. It is compared first")
+      ->type_name("OP")
+      ->group("How");
   command
       ->add_option(
           "--mode", request->mode,
@@ -218,6 +277,15 @@ void add_gradcheck(CLI::App& program) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->group("How");
+  add_integer(*command, "--offset", request->offset,
+              "Buffers lie this many bytes behind a multiple of 64, instead of before a page that cannot be read")
+      ->group("How");
+  add_integer(*command, "--threads", request->threads, "OpenMP threads of a library")->group("How");
+  command
+      ->add_option("--time_limit", request->output.time_limit,
+                   "Seconds for everything; what was not checked by then is listed, and cannot be told")
+      ->check(CLI::PositiveNumber)
+      ->group("How");
   command
       ->add_flag("--sandbox", request->sandbox,
                  "The library may compute, read files and start threads; for the network, other processes or writing "
@@ -229,10 +297,20 @@ void add_gradcheck(CLI::App& program) {
       ->group("Report");
   command
       ->add_flag("--strict", request->output.strict,
-                 "\"Cannot tell\" counts as wrong. Exit codes: 0 agree, 1 disagree, 3 no such library, 5 cannot tell, "
-                 "6 the op crashed, timed out or was stopped by the sandbox")
+                 "\"Cannot tell\" counts as wrong. Exit codes: 0 agree, 1 disagree, 2 usage, 3 a library or file that "
+                 "cannot be used, or an op that refuses, 5 cannot tell, 6 the op crashed, timed out or was stopped by "
+                 "the sandbox")
       ->group("Report");
   command->add_option("--json", request->output.json, "Write the results as JSON to FILE, - for standard output")
+      ->type_name("FILE")
+      ->group("Report");
+  command
+      ->add_flag("--hide_seed", request->output.hide_seed,
+                 "No report says the seed, nor how to repeat a check: for those who are not to know it")
+      ->group("Report");
+  command
+      ->add_option("--dump", request->dump,
+                   "Write the point (inputs, cotangents, your gradients and the expected ones) as safetensors")
       ->type_name("FILE")
       ->group("Report");
   command->add_option("--junit", request->output.junit, "Write the results as a JUnit file")

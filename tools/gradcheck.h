@@ -13,9 +13,11 @@ struct GradcheckRequest {
   std::string op, shared_library, model, new_op;  ///< what to check; `op` goes alone or with `shared_library`
   bool all = false, list = false, zoo = false, tiny = false, sandbox = false;
   std::string sample, mode = "auto";
-  std::int64_t order = 0, repeat = 0;           ///< order 0: both
-  std::vector<std::string> attributes, inputs;  ///< `scale=0.5`, `x=f64[2,3]:uniform(0,1)`
+  std::int64_t order = 0, repeat = 0, points = 0;  ///< order 0: both
+  std::string like, dump;                          ///< of `shared_library`: a reference; of one point: a file
+  std::vector<std::string> attributes, inputs;     ///< `scale=0.5`, `x=f64[2,3]:uniform(0,1)`
   double timeout = 10;
+  std::int64_t offset = -1, threads = 1;        ///< of buffers, and of the process of a library
   std::string device = "cpu";
   std::uint64_t seed = 1;
   GradcheckOutput output;

@@ -37,14 +37,17 @@ Shape parse_shape(const std::string& text, const std::string& list) {
 Tensor draw(const InputRequest& request, SampleMaker& make) {
   using Values = InputRequest::Values;
   if (request.values == Values::from_file) return read_tensor(request);
-  if (request.dtype == DType::i64) {
-    const bool ranged = request.values == Values::uniform;
+  const auto integers = [&] {
+    const bool ranged = request.values == Values::uniform || request.values == Values::whole;
     return make.integers(request.shape, static_cast<std::int64_t>(ranged ? request.low : 0),
                          static_cast<std::int64_t>(ranged ? request.high : 1));
-  }
+  };
+  if (request.dtype == DType::i64) return integers();
   if (request.dtype == DType::boolean) return make.booleans(request.shape);
-  const Tensor values = request.values == Values::uniform ? make.uniform(request.shape, request.low, request.high)
-                                                          : make.normal(request.shape);
+  const Tensor values = request.values == Values::whole
+                            ? from_values(request.shape, integers().to_vector<double>(), DType::f64)
+                        : request.values == Values::uniform ? make.uniform(request.shape, request.low, request.high)
+                                                            : make.normal(request.shape);
   if (request.dtype == DType::f64) return values;
   const Tensor narrow = Tensor::empty(request.shape, request.dtype);
   cpu::copy(narrow, values);
@@ -110,14 +113,15 @@ std::pair<std::string, std::string> parse_attribute(const std::string& text) {
 
 InputRequest parse_input(const std::string& text) {
   static const std::regex drawn(
-      R"(([A-Za-z0-9_.-]+)=(f64|f32|i64|bool)\[([0-9,]*)\](:normal|:uniform\(([^,]+),([^,]+)\))?)");
+      R"(([A-Za-z0-9_.-]+)=(f64|f32|i64|bool)\[([0-9,]*)\](:normal|:(uniform|whole)\(([^,]+),([^,]+)\))?)");
   static const std::regex from_file(R"(([A-Za-z0-9_.-]+)=(.+\.safetensors))");
   std::smatch match;
   if (std::regex_match(text, match, from_file))
     return {.name = match[1], .shape = {}, .values = InputRequest::Values::from_file, .path = match[2]};
   if (!std::regex_match(text, match, drawn)) {
     fail<UsageError>(
-        "--input takes NAME=DTYPE[SIZES], then perhaps :normal or :uniform(LOW,HIGH), as in x=f64[2,3]:uniform(-1,1), "
+        "--input takes NAME=DTYPE[SIZES], then perhaps :normal, :uniform(LOW,HIGH) or :whole(LOW,HIGH), as in "
+        "x=f64[2,3]:uniform(-1,1), "
         "or "
         "NAME=FILE.safetensors, not '{}'",
         text);
@@ -125,21 +129,48 @@ InputRequest parse_input(const std::string& text) {
   InputRequest request{
       .name = match[1], .dtype = dtype_from_string(match[2].str()), .shape = parse_shape(text, match[3]), .path = {}};
   if (match[5].matched) {
-    const std::optional<double> low = number_of(match[5]), high = number_of(match[6]);
+    const std::optional<double> low = number_of(match[6]), high = number_of(match[7]);
     if (!low || !high || *low > *high)
-      fail<UsageError>("--input {}: uniform takes two numbers, the smaller one first", text);
-    request.values = InputRequest::Values::uniform;
-    const bool whole = !is_floating(request.dtype);
+      fail<UsageError>("--input {}: {} takes two numbers, the smaller one first", text, match[5].str());
+    request.values = match[5] == "whole" ? InputRequest::Values::whole : InputRequest::Values::uniform;
+    const bool whole = !is_floating(request.dtype) || request.values == InputRequest::Values::whole;
     request.low = whole ? std::ceil(*low) : *low;
     request.high = whole ? std::floor(*high) : *high;
     if (whole && (!(request.low <= request.high) || std::fabs(request.low) > 9e15 || std::fabs(request.high) > 9e15)) {
-      fail<UsageError>("--input {}: there is no integer between {} and {} to draw", text, match[5].str(),
-                       match[6].str());
+      fail<UsageError>("--input {}: there is no integer between {} and {} to draw", text, match[6].str(),
+                       match[7].str());
     }
   } else if (match[4].matched) {
     request.values = InputRequest::Values::normal;
   }
   return request;
+}
+
+std::map<std::string, double> attribute_numbers(const std::vector<std::string>& texts) {
+  std::map<std::string, double> attributes;
+  for (const std::string& text : texts) {
+    const auto [name, value] = parse_attribute(text);
+    const std::optional<double> number = number_of(value);
+    if (!number) fail<UsageError>("--attr takes NAME=NUMBER, not '{}'", text);
+    attributes[name] = *number;
+  }
+  return attributes;
+}
+
+Attributes requested_attributes(const OpSpec& spec, const std::vector<std::string>& attributes) {
+  Attributes requested;
+  for (const std::string& text : attributes) {
+    const auto [name, value] = parse_attribute(text);
+    const auto known = std::find_if(spec.attributes.begin(), spec.attributes.end(),
+                                    [&name = name](const AttributeSpec& attribute) { return attribute.name == name; });
+    if (known == spec.attributes.end()) {
+      std::vector<std::string> all;
+      for (const AttributeSpec& attribute : spec.attributes) all.push_back(attribute.name);
+      fail<UsageError>("[{}] there is no attribute '{}'{}", spec.name, name, did_you_mean(name, all));
+    }
+    requested.set(name, parse_value(name, known->default_value, value));
+  }
+  return requested;
 }
 
 Sample requested_sample(const OpSpec& spec, const std::vector<std::string>& inputs,
@@ -167,17 +198,7 @@ Sample requested_sample(const OpSpec& spec, const std::vector<std::string>& inpu
                                    [&](const InputSpec& input) { return input.name == request.name; });
     if (!known) fail<UsageError>("[{}] there is no input '{}'; it has: {}", spec.name, request.name, names);
   }
-  for (const std::string& text : attributes) {
-    const auto [name, value] = parse_attribute(text);
-    const auto known = std::find_if(spec.attributes.begin(), spec.attributes.end(),
-                                    [&name = name](const AttributeSpec& attribute) { return attribute.name == name; });
-    if (known == spec.attributes.end()) {
-      std::vector<std::string> all;
-      for (const AttributeSpec& attribute : spec.attributes) all.push_back(attribute.name);
-      fail<UsageError>("[{}] there is no attribute '{}'{}", spec.name, name, did_you_mean(name, all));
-    }
-    sample.attributes.set(name, parse_value(name, known->default_value, value));
-  }
+  sample.attributes = requested_attributes(spec, attributes);
   try {
     const NoGradScope no_grad;
     apply(spec, sample.inputs, sample.attributes);

@@ -70,8 +70,18 @@ void check_model(const GradcheckRequest& request, GradcheckSession& session) {
                            "parameter", "elements", "largest", "off by", "detects", "verdict")
             << std::flush;
   testing::CheckOptions options = request.check_options();
-  options.on_input = [](const testing::InputReport& input) { std::cout << parameter_row(input) << std::flush; };
-  testing::CheckReport report = check(subject, parameters, options);
+  options.on_input = [&](const testing::InputReport& input) {
+    session.watch().hide();
+    std::cout << parameter_row(input) << std::flush;
+  };
+  options.watch = [&] { session.watch().tick(); };
+  session.watch().begin(subject.name);
+  testing::CheckReport report;
+  try {
+    report = check(subject, parameters, options);
+  } catch (const OutOfTime&) {
+    return session.add_unchecked(subject.name, label);
+  }
   report.label = label;
   report.call = call;
   report.rerun =

@@ -140,7 +140,8 @@ const OpSpec& mean_op() {
       call.set_output(0, with_shape(sums, call.promised()[0].shape));
     };
     spec.backward_composite = [](BackwardCall& call) {
-      const double count = reduction_of(call.input_spec(0).shape, call.attributes()).count;
+      // Without elements there is no slope; a division by 0 would reach the gradient of the cotangent.
+      const double count = std::max<double>(1, reduction_of(call.input_spec(0).shape, call.attributes()).count);
       call.set_gradient(0, broadcast_to(with_kept_axes(call, call.cotangent() / count), call.input_spec(0).shape));
     };
     spec.samples = reduction_samples;
@@ -192,7 +193,7 @@ const OpSpec& var_op() {
       const Reduction r = reduction_of(x.shape(), call.attributes());
       Integers axes;
       for (int axis = 0; axis < x.rank(); ++axis) if (r.reduced[axis]) axes.push_back(axis);
-      const double scale = 2 / std::max(0.0, r.count - call.number("correction"));
+      const double scale = r.count == 0 ? 0 : 2 / std::max(0.0, r.count - call.number("correction"));
       call.set_gradient(0, with_kept_axes(call, call.cotangent()) * scale * (x - mean(x, axes, true)));
     };
     spec.samples = [](SampleMaker& make) {

@@ -11,6 +11,7 @@ std::string to_string(Cause cause) {
     case Cause::not_linear: return "not-linear";
     case Cause::modifies_input: return "modifies-input";
     case Cause::memory_layout: return "memory-layout";
+    case Cause::forward_differs: return "forward-differs";
     case Cause::stale_state: return "stale-state";
     case Cause::zero: return "zero";
     case Cause::sign: return "sign";

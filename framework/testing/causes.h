@@ -14,6 +14,7 @@ enum class Cause {
   not_linear,         ///< not linear in the upstream gradient
   modifies_input,     ///< an input is changed by forward or backward
   memory_layout,      ///< right for contiguous inputs only
+  forward_differs,    ///< the forward is not that of the reference
   stale_state,        ///< the second call sees something left by the first (accumulation, stale saved tensors)
   // The whole gradient
   zero,                  ///< no gradient at all

@@ -96,6 +96,14 @@ void limit_resources() {
   lower(RLIMIT_NPROC, tasks_of_system() + most_tasks);  // the kernel counts all of a user's, and does not hold root to it
 }
 
+/// For every runtime that the library may bring along, and for the OpenMP that is here already. The threads of the
+/// parent's pool were not copied: a parallel region would wait for them for ever.
+void use_threads(int threads) {
+  const std::string number = std::to_string(threads);
+  for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}) ::setenv(name, number.c_str(), 1);
+  omp_set_num_threads(threads);
+}
+
 void become_a_child_of(int keeper, int socket) {
   own_id = ::getpid();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -108,10 +116,14 @@ void become_a_child_of(int keeper, int socket) {
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
   if (nothing > 3) ::close(nothing);
+  if (control->manner.quiet) {
+    const int anywhere = ::open("/dev/null", O_WRONLY);
+    ::dup2(anywhere, STDERR_FILENO);
+    if (anywhere > 3) ::close(anywhere);
+  }
   ::dup2(STDERR_FILENO, STDOUT_FILENO);
   limit_resources();
-  // The threads of the parent's OpenMP pool were not copied: a parallel region would wait for them for ever.
-  omp_set_num_threads(1);
+  use_threads(control->manner.threads);
   install_handlers();
   ::on_exit(leave_at_exit, nullptr);
 }
@@ -142,7 +154,7 @@ class Child {
   const gradus_op& op() const { return library_->ops[control->op]; }
 
   void load() {
-    if (control->sandbox) {
+    if (control->manner.sandbox) {
       if (const std::string reason = enter_sandbox(3); !reason.empty()) {
         control->result = Result::no_sandbox;
         return keep_message(reason.c_str());
@@ -164,7 +176,8 @@ class Child {
     library_ = describe();
     control->stage = Stage::reading;
     try {
-      control->record_count = read_description(library_, reinterpret_cast<OpRecord*>(data_));
+      const auto layout = static_cast<const std::int32_t*>(::dlsym(library, "gradus_op_layout"));
+      control->record_count = read_description(library_, layout ? *layout : 0, reinterpret_cast<OpRecord*>(data_));
     } catch (const ContractError& error) {
       control->result = Result::bad_description;
       keep_message(error.what());

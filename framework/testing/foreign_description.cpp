@@ -2,7 +2,9 @@
 #include <elf.h>
 #include <string.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +19,28 @@ namespace gradus::testing::foreign {
 static_assert(std::is_trivially_copyable_v<OpRecord>);
 
 namespace {
+
+/// The structs of version 1 that have grown since.
+struct OutputOfVersion1 {
+  const char* name;
+  std::int32_t dtype;
+};
+struct AttributeOfVersion1 {
+  const char* name;
+  double value;
+};
+
+gradus_output output_of(const gradus_op& op, int index, std::int32_t layout) {
+  if (layout > 1) return op.outputs[index];
+  const auto& old = reinterpret_cast<const OutputOfVersion1*>(op.outputs)[index];
+  return {.name = old.name, .dtype = old.dtype, .accuracy = 0};
+}
+
+gradus_attribute attribute_of(const gradus_op& op, int index, std::int32_t layout) {
+  if (layout > 1) return op.attributes[index];
+  const auto& old = reinterpret_cast<const AttributeOfVersion1*>(op.attributes)[index];
+  return {.name = old.name, .value = old.value, .low = 0, .high = 0};
+}
 
 void copy_name(const char* name, const std::string& what, char* to) {
   if (!name) fail<ContractError>("{} has no name", what);
@@ -97,7 +121,28 @@ void read_input(const gradus_input& input, const std::string& what, InputRecord&
   read_range(input, what, record);
 }
 
-void read_op(const gradus_op& op, OpRecord& record) {
+void read_output(const gradus_output& output, const std::string& what, OutputRecord& record) {
+  require_dtype(output.dtype, what);
+  if (!(output.accuracy >= 0 && output.accuracy < 1)) {
+    fail<ContractError>("{} has the accuracy {:g}; 0 to below 1 are possible", what, output.accuracy);
+  }
+  record.dtype = output.dtype;
+  record.accuracy = output.accuracy;
+}
+
+void read_attribute(const gradus_attribute& attribute, const std::string& what, AttributeRecord& record) {
+  const bool none = attribute.low == 0 && attribute.high == 0;
+  if (!none && !(std::isfinite(attribute.low) && std::isfinite(attribute.high) && attribute.low <= attribute.value &&
+                 attribute.value <= attribute.high)) {
+    fail<ContractError>("{} is {:g} and may be tried in [{:g}, {:g}], which does not hold it", what, attribute.value,
+                        attribute.low, attribute.high);
+  }
+  record.value = attribute.value;
+  record.low = attribute.low;
+  record.high = attribute.high;
+}
+
+void read_op(const gradus_op& op, std::int32_t layout, OpRecord& record) {
   const std::string what = fmt::format("'{}'", record.name);
   for (int i = 0; op.summary && i < summary_size - 1 && static_cast<unsigned char>(op.summary[i]) >= ' '; ++i)
     record.summary[i] = op.summary[i];
@@ -122,25 +167,36 @@ void read_op(const gradus_op& op, OpRecord& record) {
   if (!differentiable) fail<ContractError>("{} has no differentiable input, and so no gradient to check", what);
   for (int i = 0; i < op.output_count; ++i) {
     const std::string output = fmt::format("output {} of {}", i + 1, what);
-    copy_new_name(op.outputs[i].name, output, record.outputs[i].name, tensors);
-    require_dtype(op.outputs[i].dtype, fmt::format("{} ({})", output, record.outputs[i].name));
-    record.outputs[i].dtype = op.outputs[i].dtype;
+    const gradus_output declared = output_of(op, i, layout);
+    copy_new_name(declared.name, output, record.outputs[i].name, tensors);
+    read_output(declared, fmt::format("{} ({})", output, record.outputs[i].name), record.outputs[i]);
   }
   for (int i = 0; i < op.attribute_count; ++i) {
     const std::string attribute = fmt::format("attribute {} of {}", i + 1, what);
-    copy_new_name(op.attributes[i].name, attribute, record.attributes[i].name, attributes);
-    record.attributes[i].value = op.attributes[i].value;
+    const gradus_attribute declared = attribute_of(op, i, layout);
+    copy_new_name(declared.name, attribute, record.attributes[i].name, attributes);
+    read_attribute(declared, fmt::format("{} ({})", attribute, record.attributes[i].name), record.attributes[i]);
   }
+}
+
+OpRecord unusable(const std::string& name, const std::string& problem) {
+  OpRecord record;
+  std::memset(static_cast<void*>(&record), 0, sizeof record);
+  std::snprintf(record.name, sizeof record.name, "%s", name.c_str());
+  std::snprintf(record.problem, sizeof record.problem, "%s", problem.c_str());
+  return record;
 }
 
 }  // namespace
 
-int read_description(const gradus_library* library, OpRecord* records) {
+int read_description(const gradus_library* library, std::int32_t layout, OpRecord* records) {
   if (!library) fail<ContractError>("gradus_describe returned NULL");
-  if (library->version != GRADUS_OP_VERSION) {
-    fail<ContractError>("it was built for version {} of gradus_op.h, this program has version {}", library->version,
+  for (const std::int32_t version : {library->version, std::max(layout, library->version)}) {
+    if (version >= 1 && version <= GRADUS_OP_VERSION) continue;
+    fail<ContractError>("it was built for version {} of gradus_op.h, this program has version {}", version,
                         GRADUS_OP_VERSION);
   }
+  layout = std::max(layout, library->version);
   if (library->op_count < 1 || library->op_count > max_ops) {
     fail<ContractError>("it announces {} ops; 1 to {} are possible", library->op_count, max_ops);
   }
@@ -148,8 +204,14 @@ int read_description(const gradus_library* library, OpRecord* records) {
   std::set<std::string> names;
   for (int i = 0; i < library->op_count; ++i) {
     std::memset(static_cast<void*>(&records[i]), 0, sizeof(OpRecord));
-    copy_new_name(library->ops[i].name, fmt::format("op {}", i + 1), records[i].name, names);
-    read_op(library->ops[i], records[i]);
+    std::string name = fmt::format("op-{}", i + 1);  // where its own cannot be used
+    try {
+      copy_new_name(library->ops[i].name, fmt::format("op {}", i + 1), records[i].name, names);
+      name = records[i].name;
+      read_op(library->ops[i], layout, records[i]);
+    } catch (const ContractError& error) {
+      records[i] = unusable(name, error.what());
+    }
   }
   return library->op_count;
 }

@@ -1,9 +1,12 @@
 #include "framework/testing/foreign_failure.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <string.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "framework/base/printable.h"
 #include "framework/testing/foreign_sandbox.h"
@@ -22,12 +25,19 @@ std::string_view to_string(Kind kind) {
     case Kind::input_modified: return "input modified";
     case Kind::refused: return "refused";
     case Kind::bad_description: return "bad description";
+    case Kind::nothing_to_check: return "nothing to check";
   }
   return "unknown";
 }
 
 namespace foreign {
 namespace {
+
+#if defined(__aarch64__)
+constexpr const char* machine = "aarch64";
+#else
+constexpr const char* machine = "x86_64";
+#endif
 
 const char* function_name(Stage stage) {
   switch (stage) {
@@ -69,6 +79,11 @@ std::string crash_reason(const Control& control) {
   return fmt::format("{} at address {:#x}", name, address);
 }
 
+std::string text_of_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
 std::string text_of(const char (&message)[GRADUS_MESSAGE_SIZE]) {
   std::string text(message, ::strnlen(message, GRADUS_MESSAGE_SIZE));
   std::ranges::replace_if(text, [](char c) { return c == '\n' || c == '\t'; }, ' ');
@@ -77,6 +92,19 @@ std::string text_of(const char (&message)[GRADUS_MESSAGE_SIZE]) {
 }
 
 }  // namespace
+
+void explain_sanitizer(const std::string& path) {
+  if (::dlsym(RTLD_DEFAULT, "__asan_init")) return;
+  const std::string bytes = text_of_file(path);
+  if (bytes.find("__asan_init") == std::string::npos) return;
+  const bool of_gcc = bytes.find("libasan.so") != std::string::npos;
+  fail<DataError>(
+      "{}: it is built with AddressSanitizer, which has to be there before the program begins: {}", path,
+      of_gcc ? fmt::format("LD_PRELOAD=$(gcc -print-file-name=libasan.so) gradus gradcheck --lib {}", path)
+             : fmt::format("build it with -shared-libasan as well, then LD_PRELOAD=$(clang "
+                           "-print-file-name=libclang_rt.asan-{}.so) gradus gradcheck --lib {}",
+                           machine, path));
+}
 
 void fail_foreign(Kind kind, const std::string& who, Stage stage, const std::string& what) {
   throw ForeignFailure(kind, fmt::format("{}: {} {}", who, function_name(stage), what));
@@ -99,7 +127,7 @@ void explain_end(const std::string& who, const Process& process, const Answer& a
                  : answer.exited ? fmt::format("ended the process with exit code {}", answer.code)
                                  : "crashed: " + signal_name(answer.code, 0));
   }
-  if (control.signal == SIGSYS && control.sandbox) {
+  if (control.signal == SIGSYS && control.manner.sandbox) {
     fail_foreign(Kind::forbidden, who, stage,
                  fmt::format("tried {}, which the sandbox does not allow", act_of(control.system_call)));
   }

@@ -13,6 +13,10 @@ namespace gradus::testing::foreign {
 /// For a result other than `done`.
 [[noreturn]] void explain_result(const std::string& who, const Control& control);
 
+/// For a library that does not load: throws DataError where that is because it was built with AddressSanitizer, which
+/// has to be in the process before everything else.
+void explain_sanitizer(const std::string& path);
+
 [[noreturn]] void fail_foreign(ForeignFailureKind kind, const std::string& who, Stage stage, const std::string& what);
 
 }  // namespace gradus::testing::foreign

@@ -53,24 +53,40 @@ void describe(gradus_tensor& tensor, DType dtype, const Shape& shape, void* data
 
 }  // namespace
 
-/// One op and its process.
-class ForeignOp::Session {
- public:
+/// What is asked of one op.
+struct ForeignOp::Setting {
   std::string path, library, name, summary;
   std::shared_ptr<const std::vector<OpRecord>> records;
   int op = 0;
   double timeout = 0;
-  bool sandbox = false;
+  Manner manner;
   std::map<std::string, double> attributes;
   std::vector<double> attribute_values;
+  std::vector<ForeignAttribute> declared_attributes;
   std::vector<ForeignInput> inputs;
-  bool at_end = true;  ///< of its pages lie the elements of a buffer
+  Placing placing;
   int rounding = FE_TONEAREST;
+};
 
+/// One op and its process.
+class ForeignOp::Session : public Setting {
+ public:
   const OpRecord& record() const { return (*records)[static_cast<std::size_t>(op)]; }
   int input_count() const { return record().input_count; }
   int output_count() const { return record().output_count; }
   int process() const { return process_ ? process_->id() : 0; }
+
+  void end_process() {
+    process_.reset();
+    has_layout_ = false;
+  }
+
+  void set_attribute(std::size_t index, double value) {
+    attribute_values[index] = attributes[declared_attributes[index].name] = value;
+    layout_.reset();
+    remembered_inputs_.clear();
+    remembered_outputs_.clear();
+  }
 
   Tensors forward(const Tensors& tensors) {
     return run(Request::forward, Stage::forward, Role::output, output_count(), {{Role::input, tensors}});
@@ -115,10 +131,9 @@ class ForeignOp::Session {
   /// The process, started anew if need be, with the library loaded and at least so much memory.
   Process& running(std::int64_t data_bytes) {
     if (process_ && process_->data_bytes() >= data_bytes) return *process_;
-    process_.reset();
-    has_layout_ = false;
+    end_process();
     auto started = std::make_unique<Process>(path, std::max({2 * data_bytes, room_for_records, std::int64_t{1} << 24}),
-                                             sandbox);
+                                             manner);
     const std::vector<OpRecord> now = load(*started, library, timeout);
     const std::vector<OpRecord>& before = *records;
     if (now.size() != before.size() || std::memcmp(now.data(), before.data(), now.size() * sizeof(OpRecord)) != 0)
@@ -186,7 +201,7 @@ class ForeignOp::Session {
       laid_out_ = shapes;
       has_layout_ = false;
     }
-    layout_->place(at_end);
+    layout_->place(placing);
     return *layout_;
   }
 
@@ -247,6 +262,8 @@ class ForeignOp::Session {
       if (buffer.role != written) continue;
       if (const auto stray = find_stray_write(buffer, process.data()))
         fail_foreign(Kind::out_of_bounds, who(), stage, *stray);
+      if (const auto stray = find_stray_read(buffer, layout, process.data()))
+        fail_foreign(Kind::out_of_bounds, who(), stage, *stray);
       if (const auto missing = find_unwritten(buffer, process.data()))
         fail_foreign(Kind::unwritten, who(), stage, *missing);
       results[static_cast<std::size_t>(buffer.index)] = read(buffer, process.data());
@@ -265,7 +282,46 @@ const std::string& ForeignOp::name() const { return session_->name; }
 const std::string& ForeignOp::summary() const { return session_->summary; }
 const std::map<std::string, double>& ForeignOp::attributes() const { return session_->attributes; }
 const std::vector<ForeignInput>& ForeignOp::inputs() const { return session_->inputs; }
+const std::vector<ForeignAttribute>& ForeignOp::declared_attributes() const { return session_->declared_attributes; }
 int ForeignOp::process() const { return session_->process(); }
+void ForeignOp::restart() { session_->end_process(); }
+
+ForeignOp ForeignOp::twin() const {
+  auto session = std::make_shared<Session>();
+  static_cast<Setting&>(*session) = *session_;
+  return ForeignOp(std::move(session));
+}
+
+void ForeignOp::set_attribute(const std::string& name, double value) {
+  std::vector<std::string> known;
+  for (std::size_t a = 0; a < declared_attributes().size(); ++a) {
+    known.push_back(declared_attributes()[a].name);
+    if (known.back() == name) return session_->set_attribute(a, value);
+  }
+  fail<UsageError>("{} has no attribute '{}'; it has {}", this->name(), name, list_of(known));
+}
+
+void ForeignOp::set_offset(std::int64_t offset) {
+  if (offset >= 64) fail<UsageError>("an offset of {} bytes from a boundary of 64 is none: 0 to 63", offset);
+  for (const ForeignInput& input : inputs()) {
+    if (offset > 0 && offset % size_in_bytes(input.dtype) != 0)
+      fail<UsageError>("an offset of {} bytes tears the elements of {} apart", offset, input.name);
+  }
+  using Where = Placing::Where;
+  session_->placing = offset < 0 ? Placing{} : Placing{.where = Where::behind_boundary, .offset = offset};
+}
+
+void ForeignOp::set_threads(int threads) {
+  if (threads == session_->manner.threads) return;
+  session_->manner.threads = threads;
+  restart();
+}
+
+void ForeignOp::set_aside(double timeout) {
+  session_->timeout = timeout;
+  session_->manner.quiet = 1;
+  restart();
+}
 
 void ForeignOp::set_input(const ForeignInput& input) {
   std::vector<std::string> known;
@@ -289,9 +345,9 @@ Tensors ForeignOp::draw_inputs(std::uint64_t seed) const {
   for (std::size_t i = 0; i < inputs().size(); ++i) {
     const ForeignInput& input = inputs()[i];
     StreamReader reader(seed, i);
-    const double distance = input.normal ? 0.05 : 0.025 * (input.high - input.low);
+    const double distance = input.whole ? 0 : input.normal ? 0.05 : 0.025 * (input.high - input.low);
     const auto draw = [&] {
-      if (!is_floating(input.dtype))
+      if (!is_floating(input.dtype) || input.whole)
         return static_cast<double>(reader.next_integer(std::llround(input.low), std::llround(input.high)));
       return input.normal ? reader.next_normal() : input.low + (input.high - input.low) * reader.next_uniform();
     };
@@ -315,10 +371,12 @@ Subject ForeignOp::subject() const {
   for (int i = 0; i < session->input_count(); ++i) {
     subject.inputs.push_back(session->record().inputs[i].name);
     subject.differentiable.push_back(session->record().inputs[i].differentiable);
-    const ForeignInput& input = session->inputs[static_cast<std::size_t>(i)];
-    subject.ranges.push_back(input.normal ? Range{} : Range{input.low, input.high});
   }
-  for (int k = 0; k < session->output_count(); ++k) subject.outputs.push_back(session->record().outputs[k].name);
+  for (int k = 0; k < session->output_count(); ++k) {
+    subject.outputs.push_back(session->record().outputs[k].name);
+    subject.accuracy.push_back(session->record().outputs[k].accuracy);
+  }
+  subject.ranges = declared_ranges();
   subject.forward = [session](const Tensors& inputs) { return session->forward(inputs); };
   subject.backward = [session](const Tensors& inputs, const Tensors& cotangents) {
     return session->backward(inputs, cotangents);
@@ -339,12 +397,23 @@ Subject ForeignOp::subject() const {
   return subject;
 }
 
+void ForeignOp::require_gradient() const {
+  const OpRecord& record = session_->record();
+  const bool any = std::any_of(record.outputs, record.outputs + record.output_count, [](const OutputRecord& output) {
+    return is_floating(dtype_of_code(output.dtype));
+  });
+  if (!any) {
+    throw ForeignFailure(Kind::nothing_to_check, fmt::format("{}: {} has no gradient to check: it gives integers alone",
+                                                             session_->library, name()));
+  }
+}
+
 void ForeignOp::look_for_reads_before_buffers(const Tensors& inputs) const {
   struct AtStart {
-    explicit AtStart(Session& session) : session(session) { session.at_end = false; }
-    ~AtStart() { session.at_end = true; }
-    Session& session;
-  } const at_start(*session_);
+    explicit AtStart(Placing& placing) : placing(placing), usual(placing) { placing.where = Placing::Where::at_start; }
+    ~AtStart() { placing = usual; }
+    Placing &placing, usual;
+  } const at_start(session_->placing);
   const Tensors outputs = session_->forward(inputs);
   Tensors cotangents;
   for (const Tensor& output : outputs) cotangents.push_back(is_floating(output.dtype()) ? ones_like(output) : Tensor());
@@ -357,8 +426,13 @@ ForeignLibrary::ForeignLibrary(const std::string& path, double timeout, bool san
   if (!(timeout > 0)) fail<UsageError>("a time limit of {:g} s is none", timeout);
   require_shared_library(path);
   path_ = std::filesystem::absolute(path);
-  Process process(path_, room_for_records, sandbox);
-  records_ = std::make_shared<std::vector<OpRecord>>(load(process, std::filesystem::path(path).filename(), timeout));
+  Process process(path_, room_for_records, Manner{.sandbox = sandbox});
+  try {
+    records_ = std::make_shared<std::vector<OpRecord>>(load(process, std::filesystem::path(path).filename(), timeout));
+  } catch (const Error&) {
+    explain_sanitizer(path);
+    throw;
+  }
   for (const OpRecord& op : *records_) names_.push_back(op.name);
 }
 
@@ -373,34 +447,55 @@ ForeignOp ForeignLibrary::op(const std::string& name, const std::map<std::string
   session->records = records_;
   session->op = static_cast<int>(found - names_.begin());
   session->timeout = timeout_;
-  session->sandbox = sandbox_;
+  session->manner.sandbox = sandbox_;
   const OpRecord& record = session->record();
+  if (record.problem[0]) throw ForeignFailure(Kind::bad_description, fmt::format("{}: {}", library, record.problem));
   session->summary = record.summary;
-  std::vector<std::string> known;
   for (int a = 0; a < record.attribute_count; ++a) {
     const AttributeRecord& attribute = record.attributes[a];
-    known.push_back(attribute.name);
-    const auto given = attributes.find(attribute.name);
-    const double value = given == attributes.end() ? attribute.value : given->second;
-    session->attributes[attribute.name] = value;
-    session->attribute_values.push_back(value);
-  }
-  for (const auto& [attribute, value] : attributes) {
-    if (!session->attributes.contains(attribute))
-      fail<UsageError>("{} has no attribute '{}'; it has {}", name, attribute, list_of(known));
+    session->declared_attributes.push_back({attribute.name, attribute.value, attribute.low, attribute.high});
+    session->attributes[attribute.name] = attribute.value;
+    session->attribute_values.push_back(attribute.value);
   }
   for (int i = 0; i < record.input_count; ++i) {
     const InputRecord& input = record.inputs[i];
     const DType dtype = dtype_of_code(input.dtype);
     session->inputs.push_back({input.name, Shape(std::span(input.shape, static_cast<std::size_t>(input.rank))), dtype,
-                               input.low, input.high, is_floating(dtype) && input.low == 0 && input.high == 0,
+                               input.low, input.high, is_floating(dtype) && input.low == 0 && input.high == 0, false,
                                std::vector<double>(input.kinks, input.kinks + input.kink_count)});
   }
-  return ForeignOp(std::move(session));
+  ForeignOp result(std::move(session));
+  for (const auto& [attribute, value] : attributes) result.set_attribute(attribute, value);
+  return result;
+}
+
+std::vector<Range> ForeignOp::declared_ranges() const {
+  std::vector<Range> ranges;
+  for (int i = 0; i < session_->input_count(); ++i) {
+    const InputRecord& input = session_->record().inputs[i];
+    ranges.push_back(input.dtype == GRADUS_I64 ? Range{} : Range{input.low, input.high});
+  }
+  return ranges;
+}
+
+Subject subject_at(const ForeignOp& op, const Tensors& inputs) {
+  Subject subject = op.subject();
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const ForeignInput& drawn = op.inputs()[i];
+    if (!is_floating(drawn.dtype)) continue;
+    const Numbers values = inputs[i].to_vector<double>();
+    const auto holds_all = [&](const Range& range) {
+      return range.is_declared() && std::all_of(values.begin(), values.end(), [&](double v) { return range.holds(v); });
+    };
+    const Range declared = subject.ranges[i], asked = drawn.normal ? Range{} : Range{drawn.low, drawn.high};
+    subject.ranges[i] = holds_all(declared) ? declared : holds_all(asked) ? asked : Range{};
+  }
+  return subject;
 }
 
 CheckReport check(const ForeignOp& op, const Tensors& inputs, const CheckOptions& options) {
-  CheckReport report = check(op.subject(), inputs, options);  // first: the first calls of all are judged too
+  op.require_gradient();
+  CheckReport report = check(subject_at(op, inputs), inputs, options);  // first: the first calls of all are judged too
   op.look_for_reads_before_buffers(inputs);
   report.contracts.push_back({.name = "within its buffers, every element written"});
   return report;

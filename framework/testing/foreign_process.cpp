@@ -28,7 +28,7 @@ std::int64_t page_size() {
 
 std::int64_t whole_pages(std::int64_t bytes) { return (bytes + page_size() - 1) / page_size() * page_size(); }
 
-Process::Process(const std::string& path, std::int64_t data_bytes, bool sandbox) {
+Process::Process(const std::string& path, std::int64_t data_bytes, const Manner& manner) {
   const std::int64_t control_bytes = whole_pages(sizeof(Control)), all = control_bytes + whole_pages(data_bytes);
   void* const memory = ::mmap(nullptr, static_cast<std::size_t>(all), PROT_READ | PROT_WRITE,
                               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -36,7 +36,7 @@ Process::Process(const std::string& path, std::int64_t data_bytes, bool sandbox)
   memory_ = memory;
   memory_bytes_ = all;
   control().data_bytes = all - control_bytes;
-  control().sandbox = sandbox;
+  control().manner = manner;
 
   try {
     start(path);

@@ -22,8 +22,8 @@ struct Answer {
 class Process {
  public:
   /// Starts the process with `data_bytes` of shared memory (taken only as it is used). The library is loaded by the
-  /// first request, `load`, in a sandbox where that is asked for.
-  Process(const std::string& path, std::int64_t data_bytes, bool sandbox);
+  /// first request, `load`.
+  Process(const std::string& path, std::int64_t data_bytes, const Manner& manner);
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;

@@ -10,7 +10,7 @@
 
 namespace gradus::testing::foreign {
 
-inline constexpr int name_size = 64, summary_size = 256, max_ops = 64;
+inline constexpr int name_size = 64, summary_size = 256, problem_size = 512, max_ops = 1024;
 inline constexpr int max_buffers = 6 * GRADUS_MAX_COUNT;
 
 // A library's description, without pointers. Unused bytes are zero, so that records can be compared.
@@ -23,13 +23,15 @@ struct InputRecord {
 struct OutputRecord {
   char name[name_size];
   std::int64_t dtype;
+  double accuracy;
 };
 struct AttributeRecord {
   char name[name_size];
-  double value;
+  double value, low, high;
 };
 struct OpRecord {
   char name[name_size], summary[summary_size];
+  char problem[problem_size];  ///< why the op cannot be used; empty where it can
   std::int32_t input_count, output_count, attribute_count, has_jvp;
   InputRecord inputs[GRADUS_MAX_COUNT];
   OutputRecord outputs[GRADUS_MAX_COUNT];
@@ -40,6 +42,15 @@ enum class Request : std::int32_t { load, shape, forward, backward, jvp };
 /// Whose code is running.
 enum class Stage : std::int32_t { checker, loading, describing, reading, shape, forward, backward, jvp };
 enum class Result : std::int32_t { done, refused, threw, no_library, bad_description, no_sandbox };
+
+/// How a process runs, for as long as it lives.
+struct Manner {
+  std::int32_t sandbox = 0;  ///< it is to enter one before it loads anything
+  std::int32_t threads = 1;  ///< of OpenMP and OpenBLAS
+  std::int32_t quiet = 0;    ///< what it prints is dropped
+
+  bool operator==(const Manner&) const = default;
+};
 
 /// Whole pages within the data area. Everything else there can be neither read nor written.
 struct Pages {
@@ -56,7 +67,7 @@ struct Control {
   std::int32_t buffer_count;
   Pages buffers[max_buffers];
   std::int64_t data_bytes;
-  std::int32_t sandbox;  ///< the process is to enter one before it loads anything
+  Manner manner;
   std::int32_t rounding;  ///< as fesetround takes it
   double attributes[GRADUS_MAX_COUNT];
   gradus_tensor inputs[GRADUS_MAX_COUNT], outputs[GRADUS_MAX_COUNT], cotangents[GRADUS_MAX_COUNT];
@@ -86,8 +97,9 @@ std::int64_t whole_pages(std::int64_t bytes);
 [[noreturn]] void serve(int socket, const std::string& path, Control* control, std::byte* data, int keeper);
 
 /// Copies what a library says of itself into the records, of which there is room for max_ops; returns their number.
-/// Throws ContractError for whatever cannot be.
-int read_description(const gradus_library* library, OpRecord* records);
+/// What cannot be of one op is that record's problem; throws ContractError for what cannot be of the library. `layout`:
+/// the version of the header that its structs come from, where it tells; 0: the one that it names.
+int read_description(const gradus_library* library, std::int32_t layout, OpRecord* records);
 
 /// Throws DataError unless the file is a whole shared library for this machine.
 void require_shared_library(const std::string& path);

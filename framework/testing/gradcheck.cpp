@@ -140,6 +140,9 @@ class Checker {
     if (!report_.hint && !report_.contracts.empty() && !report_.contracts[0].held)
       report_.hint = Hint{Cause::wrong_shape, "", report_.contracts[0].finding};
     if (options_.explain) explain();
+    if (options_.keep_point)
+      report_.point = std::make_shared<CheckedTensors>(subject_.inputs, subject_.outputs, line_.inputs(),
+                                                       line_.outputs(), cotangents_, gradients_);
     report_.evaluations = line_.evaluations();
     report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return std::move(report_);
@@ -195,6 +198,7 @@ double CheckReport::detection_limit() const {
 }
 
 CheckReport check(const Subject& subject, const Tensors& inputs, const CheckOptions& options) {
+  if (options.watch) return Checker(watched(subject, options.watch), inputs, options).run();
   return Checker(subject, inputs, options).run();
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ struct CheckOptions {
   bool hints = true;      ///< name the likely cause of a disagreement
   std::function<void(const InputReport&)> on_input = {};  ///< told of each input as it is done
   bool explain = false;   ///< keep the numbers that --explain prints
+  std::function<void()> watch = {};  ///< called before each evaluation; what it throws ends the check
+  bool keep_point = false;           ///< the report holds the tensors
 };
 
 struct ElementVerdict {
@@ -81,6 +84,12 @@ struct Hint {
   std::optional<double> share = {};  ///< of the residual that it explains, 0 to 1, where it predicts a gradient
 };
 
+/// What a check looked at: for replay elsewhere.
+struct CheckedTensors {
+  std::vector<std::string> input_names, output_names;  ///< the latter perhaps for none
+  Tensors inputs, outputs, cotangents, gradients;  ///< the gradients as claimed
+};
+
 struct CheckReport {
   std::string subject, label;  ///< op and sample
   std::string call;            ///< inputs as `x (3,5) f64`
@@ -95,6 +104,7 @@ struct CheckReport {
   std::vector<StepError> step_errors;  ///< with `explain`: of the worst element
   std::int64_t evaluations = 0;
   double seconds = 0;
+  std::shared_ptr<const CheckedTensors> point = {};  ///< with `keep_point`
 
   bool passed() const { return verdict == Verdict::agree; }
   int mutants() const;

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define GRADUS_OP_VERSION 1     /* of this contract */
+#define GRADUS_OP_VERSION 2     /* of this contract; libraries of version 1 are still taken */
 #define GRADUS_MAX_RANK 8       /* axes of a tensor */
 #define GRADUS_MAX_COUNT 32     /* inputs, outputs or attributes of an op */
 #define GRADUS_MAX_KINKS 8      /* of an input */
@@ -78,11 +78,19 @@ typedef struct gradus_input {
 typedef struct gradus_output {
   const char* name;
   int32_t dtype;
+
+  /* Since version 2. */
+  double accuracy; /* how far off forward may leave an element, relative to the largest one: 1e-6 of a solver that stops
+                      there; 0: rounding of the dtype alone */
 } gradus_output;
 
 typedef struct gradus_attribute {
   const char* name;
   double value; /* unless the user of the checker gives another */
+
+  /* Since version 2. */
+  double low, high; /* what the checker may try, both included; whole numbers alone where value, low and high are. Both
+                       0: nothing but the value, or, where that is no whole number, 2 % less */
 } gradus_attribute;
 
 typedef struct gradus_op {
@@ -110,6 +118,12 @@ __attribute__((visibility("default")))
 #endif
 const gradus_library*
 gradus_describe(void); /* defined by the library */
+
+#if defined(__GNUC__)
+/* Whose structs these are, for a library that was written against version 1 and still says so. */
+extern __attribute__((weak, visibility("default"))) const int32_t gradus_op_layout;
+const int32_t gradus_op_layout = GRADUS_OP_VERSION;
+#endif
 
 /* Number of elements: the product of the sizes. */
 static inline int64_t gradus_numel(const gradus_tensor* tensor) {

@@ -16,6 +16,7 @@ std::int64_t coordinate(const Shape& shape, std::int64_t element, int axis) {
 }
 
 std::string place_of(const Shape& shape, std::int64_t element) {
+  if (shape.numel() == 0) return "-";
   std::string text;
   for (int axis = 0; axis < shape.rank(); ++axis)
     text += (axis ? "," : "") + std::to_string(coordinate(shape, element, axis));

@@ -48,7 +48,7 @@ static int my_op_backward(const gradus_call* call) {
 static const gradus_input inputs[] = {
     {.name = "x", .dtype = GRADUS_F64, .differentiable = 1, .rank = 2, .shape = {3, 4}, .low = -2, .high = 2}};
 static const gradus_output outputs[] = {{.name = "y", .dtype = GRADUS_F64}};
-static const gradus_attribute attributes[] = {{.name = "scale", .value = 0.5}};
+static const gradus_attribute attributes[] = {{.name = "scale", .value = 0.5, .low = 0.25, .high = 2}};
 
 static const gradus_op ops[] = {{.name = "my_op",
                                  .summary = "tanh(scale * x), element by element",

@@ -1,5 +1,8 @@
 #include "framework/testing/report_formats.h"
 
+#include <algorithm>
+#include <map>
+
 #include "framework/base/printable.h"
 #include "framework/testing/jacobian.h"
 
@@ -7,10 +10,10 @@ namespace gradus::testing {
 namespace {
 
 /// As programs read it: agree, disagree, cannot tell.
-std::string in_lower_case(Verdict verdict) { return verdict == Verdict::disagree ? "disagree" : to_string(verdict); }
+std::string in_lower_case(Verdict verdict) { return to_string(outcome_of(verdict)); }
 
-/// For XML 1.0, which cannot hold all controls: they and markup are escaped.
-std::string escaped(const std::string& text) {
+/// For XML 1.0, which cannot hold all controls: they and markup are escaped; in an attribute, newlines too.
+std::string escaped(const std::string& text, bool in_attribute = true) {
   std::string result;
   for (const char c : printable(text, "\n\t")) {
     switch (c) {
@@ -18,12 +21,22 @@ std::string escaped(const std::string& text) {
       case '>': result += "&gt;"; break;
       case '&': result += "&amp;"; break;
       case '"': result += "&quot;"; break;
-      case '\n': result += "&#10;"; break;
-      case '\t': result += "&#9;"; break;
+      case '\n': result += in_attribute ? "&#10;" : "\n"; break;
+      case '\t': result += in_attribute ? "&#9;" : "\t"; break;
       default: result += c;
     }
   }
   return result;
+}
+
+/// The element of a test case that did not pass; empty for one that did.
+std::string junit_element(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::agree: return "";
+    case Outcome::cannot_tell: return "skipped";
+    case Outcome::disagree: return "failure";
+    default: return "error";
+  }
 }
 
 std::string case_name(const CheckReport& report) {
@@ -57,8 +70,29 @@ nlohmann::ordered_json to_json(const InputReport& input) {
 
 }  // namespace
 
-nlohmann::ordered_json json_report(Verdict verdict, double seconds) {
-  return {{"schema", "gradus.gradcheck"}, {"version", 1}, {"verdict", in_lower_case(verdict)}, {"seconds", seconds}};
+std::string to_string(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::agree: return "agree";
+    case Outcome::cannot_tell: return "cannot tell";
+    case Outcome::error: return "error";
+    case Outcome::disagree: return "disagree";
+    case Outcome::crash: return "crash";
+  }
+  return "unknown";
+}
+
+Outcome outcome_of(Verdict verdict) {
+  return verdict == Verdict::agree      ? Outcome::agree
+         : verdict == Verdict::disagree ? Outcome::disagree
+                                        : Outcome::cannot_tell;
+}
+
+nlohmann::ordered_json json_report(Outcome outcome, int exit_code, double seconds) {
+  return {{"schema", "gradus.gradcheck"},
+          {"version", 2},
+          {"verdict", to_string(outcome)},
+          {"exit_code", exit_code},
+          {"seconds", seconds}};
 }
 
 nlohmann::ordered_json to_json(const CheckReport& report) {
@@ -71,6 +105,7 @@ nlohmann::ordered_json to_json(const CheckReport& report) {
                                  {"inputs", {}},
                                  {"contracts", {}},
                                  {"cause", nullptr},
+                                 {"note", report.note},
                                  {"rerun", report.rerun},
                                  {"evaluations", report.evaluations},
                                  {"seconds", report.seconds}};
@@ -108,18 +143,26 @@ nlohmann::ordered_json to_json(const RecordReport& report) {
 }
 
 JunitCase to_junit(const CheckReport& report) {
-  JunitCase result{.class_name = report.subject, .name = case_name(report), .seconds = report.seconds};
-  if (report.verdict == Verdict::disagree) result.failure = to_text(report);
-  if (report.verdict == Verdict::cannot_tell) result.skipped = to_text(report);
+  JunitCase result{.class_name = report.subject,
+                   .name = case_name(report),
+                   .seconds = report.seconds,
+                   .outcome = outcome_of(report.verdict)};
+  if (report.passed()) return result;
+  result.message = finding_of(report);
+  result.body = to_text(report);
   return result;
 }
 
 std::vector<JunitCase> to_junit(const RecordReport& report) {
   std::vector<JunitCase> cases;
   for (const CheckResult& suite : report.suites) {
-    std::string failures;
-    for (const std::string& failure : suite.failures) failures += failure + "\n";
-    cases.push_back({.class_name = report.op, .name = suite.suite, .failure = failures});
+    JunitCase result{.class_name = report.op, .name = suite.suite};
+    if (!suite.failures.empty()) {
+      result.outcome = Outcome::disagree;
+      result.message = suite.failures.front().substr(0, suite.failures.front().find('\n'));
+      for (const std::string& failure : suite.failures) result.body += failure + "\n";
+    }
+    cases.push_back(std::move(result));
   }
   for (const CheckReport& gradient : report.gradients) {
     if (gradient.verdict == Verdict::cannot_tell) cases.push_back(to_junit(gradient));
@@ -128,42 +171,48 @@ std::vector<JunitCase> to_junit(const RecordReport& report) {
 }
 
 std::string junit_text(const std::vector<JunitCase>& cases) {
-  std::size_t failed = 0, skipped = 0;
+  std::map<std::string, int> count;
   double seconds = 0;
-  for (const JunitCase& one : cases)
-    failed += !one.failure.empty(), skipped += !one.skipped.empty(), seconds += one.seconds;
+  for (const JunitCase& one : cases) ++count[junit_element(one.outcome)], seconds += one.seconds;
   std::string text = fmt::format(
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"gradus.gradcheck\" tests=\"{}\" failures=\"{}\" "
-      "skipped=\"{}\" "
-      "errors=\"0\" time=\"{:.3f}\">\n",
-      cases.size(), failed, skipped, seconds);
+      "skipped=\"{}\" errors=\"{}\" time=\"{:.3f}\">\n",
+      cases.size(), count["failure"], count["skipped"], count["error"], seconds);
   for (const JunitCase& one : cases) {
     text += fmt::format("  <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\"", escaped(one.class_name),
                         escaped(one.name), one.seconds);
-    if (!one.failure.empty()) {
-      text += fmt::format(">\n    <failure message=\"{}\"/>\n  </testcase>\n", escaped(one.failure));
-    } else if (!one.skipped.empty()) {
-      text += fmt::format(">\n    <skipped message=\"{}\"/>\n  </testcase>\n", escaped(one.skipped));
-    } else {
+    const std::string element = junit_element(one.outcome);
+    if (element.empty()) {
       text += "/>\n";
+    } else {
+      text += fmt::format(">\n    <{0} message=\"{1}\">{2}</{0}>\n  </testcase>\n", element, escaped(one.message),
+                          escaped(one.body, false));
     }
   }
   return text + "</testsuite>\n";
 }
 
-std::string editor_line(const std::string& file, const CheckReport& report) {
+std::string finding_of(const CheckReport& report) {
   if (report.passed()) return "";
   const std::string said = report.hint                           ? report.hint->sentence
                            : report.verdict == Verdict::disagree ? "the gradient is wrong"
+                           : !report.note.empty()                ? report.note
                                                                  : "cannot tell whether the gradient is right";
   for (const InputReport& input : report.inputs) {
     if (input.verdict != report.verdict) continue;
     const std::string place =
         input.by_direction && input.elements.empty() ? "" : place_of(input.spec.shape, input.worst.element);
-    return fmt::format("{}:{}:{}{}: {} (yours {:.6g}, expected {:.6g})", file, report.subject, input.name, place, said,
-                       input.worst.yours, input.worst.expected);
+    return fmt::format("{}{}: {} (yours {:.6g}, expected {:.6g})", input.name, place, said, input.worst.yours,
+                       input.worst.expected);
   }
-  return fmt::format("{}:{}: {}", file, report.subject, said);
+  return said;
+}
+
+std::string editor_line(const std::string& file, const CheckReport& report) {
+  const std::string finding = finding_of(report);
+  const bool names_input = std::any_of(report.inputs.begin(), report.inputs.end(),
+                                       [&](const InputReport& input) { return input.verdict == report.verdict; });
+  return report.passed() ? "" : fmt::format("{}:{}:{}{}", file, report.subject, names_input ? "" : " ", finding);
 }
 
 }  // namespace gradus::testing

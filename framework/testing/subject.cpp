@@ -56,6 +56,21 @@ std::vector<std::string> input_names(const OpSpec& spec, std::size_t count) {
   return names;
 }
 
+Subject watched(const Subject& subject, std::function<void()> watch) {
+  const auto after_watch = [&](auto& function) {
+    if (!function) return;
+    function = [watch, function](const Tensors& inputs, const auto&... upstream) {
+      watch();
+      return function(inputs, upstream...);
+    };
+  };
+  Subject result = subject;
+  after_watch(result.forward);
+  after_watch(result.backward);
+  after_watch(result.tangent_of);
+  return result;
+}
+
 Subject subject_from_function(const std::string& name, Function function, const std::vector<std::string>& input_names,
                               const std::vector<bool>& differentiable) {
   Subject subject{.name = name, .inputs = input_names, .outputs = {}, .differentiable = differentiable};

@@ -48,6 +48,9 @@ struct Subject {
   bool own_process = false;
 };
 
+/// The same subject, which calls `watch` before each of its functions.
+Subject watched(const Subject& subject, std::function<void()> watch);
+
 /// A function whose gradient comes from the tape.
 Subject subject_from_function(const std::string& name, std::function<Tensors(const Tensors&)> function,
                               const std::vector<std::string>& input_names, const std::vector<bool>& differentiable);

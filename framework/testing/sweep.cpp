@@ -25,6 +25,15 @@ bool takes(const OpSpec& spec, const Sample& sample) {
 
 }  // namespace
 
+void SweepReport::count(CheckReport report) {
+  agree += report.verdict == Verdict::agree;
+  disagree += report.verdict == Verdict::disagree;
+  cannot_tell += report.verdict == Verdict::cannot_tell;
+  each.push_back({draws, report.seed, report.order, report.call, report.verdict, report.seconds,
+                  report.passed() ? -1 : static_cast<int>(doubtful.size())});
+  if (!report.passed()) doubtful.push_back(std::move(report));
+}
+
 SweepReport sweep(const OpSpec& spec, int draws, const CheckOptions& options) {
   if (!spec.samples) fail<UsageError>("[{}] the record has no samples: nothing to check it on", spec.name);
   SweepReport report{.op = spec.name};
@@ -39,11 +48,8 @@ SweepReport sweep(const OpSpec& spec, int draws, const CheckOptions& options) {
       sample = draw_sample(spec, own.seed, SampleMaker::Sizes::as_written);
     }
     for (CheckReport& check_report : check_orders(spec, sample, own)) {
-      report.agree += check_report.verdict == Verdict::agree;
-      report.disagree += check_report.verdict == Verdict::disagree;
-      report.cannot_tell += check_report.verdict == Verdict::cannot_tell;
       check_report.rerun = fmt::format("gradus gradcheck --op {} --repeat 1 --seed {}", spec.name, own.seed);
-      if (!check_report.passed()) report.doubtful.push_back(std::move(check_report));
+      report.count(std::move(check_report));
     }
   }
   return report;
