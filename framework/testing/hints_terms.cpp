@@ -37,7 +37,7 @@ Numbers HintFinder::fit_lines(const Numbers& values, int axis, const Numbers& di
   return result;
 }
 
-std::optional<Hint> HintFinder::constant_residual() {
+std::optional<Finding> HintFinder::constant_residual() {
   const Numbers difference = residual();
   for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
     if (shape_[axis] < 2) continue;
@@ -45,7 +45,7 @@ std::optional<Hint> HintFinder::constant_residual() {
     const Numbers means = fit_lines(difference, axis, Numbers(yours_.size(), 1.0), false);
     for (std::int64_t e = 0; e < count(); ++e) candidate[e] += means[e];
     if (!fits(candidate, 2)) continue;
-    return hint(Cause::missing_mean_term,
+    return finding(Cause::missing_mean_term,
                 fmt::format("the difference is constant along axis {}: the term with the mean (or the sum) over that "
                             "axis is missing or wrong",
                             axis),
@@ -54,7 +54,7 @@ std::optional<Hint> HintFinder::constant_residual() {
   return std::nullopt;
 }
 
-std::optional<Hint> HintFinder::residual_times_output() {
+std::optional<Finding> HintFinder::residual_times_output() {
   const Numbers difference = residual();
   std::vector<std::pair<std::string, Numbers>> directions;
   for (std::size_t k = 0; k < line_.outputs().size(); ++k) {
@@ -81,13 +81,13 @@ std::optional<Hint> HintFinder::residual_times_output() {
         const Numbers part = fit_lines(difference, axis, direction, with_constant);
         for (std::int64_t e = 0; e < count(); ++e) candidate[e] += part[e];
         if (!fits(candidate, 2)) continue;
-        return with_constant ? hint(Cause::missing_mean_term,
+        return with_constant ? finding(Cause::missing_mean_term,
                                     fmt::format("the difference is one number for each line along axis {0} plus "
                                                 "another times {1}: the terms with the mean and with the variance "
                                                 "over that axis are missing or wrong",
                                                 axis, name),
                                     candidate)
-                             : hint(Cause::missing_output_term,
+                             : finding(Cause::missing_output_term,
                                     fmt::format("the difference is one number for each line along axis {} times {}: "
                                                 "the term with the sum over that axis is missing or wrong",
                                                 axis, name),
@@ -98,12 +98,12 @@ std::optional<Hint> HintFinder::residual_times_output() {
   return std::nullopt;
 }
 
-std::optional<Hint> HintFinder::skip_connection() {
+std::optional<Finding> HintFinder::skip_connection() {
   for (std::size_t k = 0; k < cotangents_.size(); ++k) {
     if (!cotangents_[k].defined() || !(cotangents_[k].shape() == shape_)) continue;
     const Numbers upstream = cotangents_[k].to_vector<double>();
     if (count() > 1 && fits(upstream)) {
-      return hint(Cause::missing_factor,
+      return finding(Cause::missing_factor,
                   "it is the upstream gradient itself: the op's own derivative is not in it, at most that of a skip "
                   "connection",
                   upstream);
@@ -112,7 +112,7 @@ std::optional<Hint> HintFinder::skip_connection() {
       Numbers candidate = expected_;
       for (std::int64_t e = 0; e < count(); ++e) candidate[e] += sign * upstream[e];
       if (!fits(candidate)) continue;
-      return hint(Cause::last_use_only,
+      return finding(Cause::last_use_only,
                   sign < 0 ? "the upstream gradient itself is missing from it: one use of the input (a skip "
                              "connection) does not count, `=` where `+=` is needed"
                            : "the upstream gradient is added to it once too often",
