@@ -135,13 +135,7 @@ class Checker {
       if (by_element) options.every_element_up_to = std::numeric_limits<std::int64_t>::max();
       return check_input({subject_, line, cotangents, options}, i, gradients[i], own_rounding_[i]);
     };
-    for (std::size_t r = 0; r < report_.inputs.size(); ++r) {
-      if (report_.inputs[r].verdict != Verdict::disagree) continue;
-      const std::size_t i =
-          std::find(subject_.inputs.begin(), subject_.inputs.end(), report_.inputs[r].name) - subject_.inputs.begin();
-      report_.hint = find_hint(subject_, line_, cotangents_, gradients_, report_, r, i, judge);
-      if (report_.hint) return;
-    }
+    report_.hint = find_hint(subject_, line_, cotangents_, gradients_, report_, judge);
   }
 
   /// Differences of NaN are none: where forward gives NaN, no gradient can be told right.

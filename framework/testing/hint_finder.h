@@ -25,13 +25,15 @@ struct Condition {
   std::string where;  ///< `'x' is negative`
   std::function<Marks(const HintFinder& at)> marks;
   Cause cause = Cause::wrong_where;
-  bool by_place = false;  ///< the same elements at every point
+  bool by_place = false;     ///< the same elements at every point
+  bool last_resort = false;  ///< says where, but not why
 };
 
 struct Finding {
   Hint hint;
   std::string claim = {};                    ///< what must be found again at other points
-  std::optional<double> number = {};         ///< part of the claim
+  std::optional<double> number = {};         ///< part of the claim, unless:
+  std::string otherwise = {};                ///< the sentence where the number is another one there
   std::optional<Condition> condition = {};   ///< must hold at other points, instead
   bool is_plain = false;                     ///< to be seen without any other point: NaN, nothing at all
 };
@@ -44,12 +46,21 @@ class HintFinder {
   using Hypothesis = std::optional<Finding> (HintFinder::*)();
   /// What names more comes first.
   static const std::vector<Hypothesis>& about_numbers();
+  static const std::vector<Hypothesis>& about_parts();
   /// Of a large input only derivatives along directions are known: enough for hypotheses about the whole of it.
   static const std::vector<Hypothesis>& about_directions();
-  /// Where in that order conditions are asked for.
-  static bool is_after_conditions(Hypothesis hypothesis);
-  /// Everything that separates the wrong elements from the right ones.
-  std::vector<Finding> conditions();
+  /// Everything that separates the wrong elements from the right ones: by what holds of the values or, the last resort, by
+  /// place or size.
+  std::vector<Finding> conditions(bool last_resort) const;
+  /// How the wrong elements differ from what is expected, if that is the same for all of them.
+  struct Manner {
+    std::string text;
+    std::optional<Numbers> explanation;
+  };
+  Manner manner_of(const Marks& marks) const;
+  /// With the share of the difference that `explanation` accounts for.
+  Finding finding(Cause cause, std::string sentence, const Numbers& explanation) const;
+  Finding finding(Cause cause, std::string sentence) const;
 
   /// How many elements bear the marks out.
   struct Support {
@@ -61,6 +72,7 @@ class HintFinder {
   /// The differences stand out from what the bars allow.
   bool is_sharp() const;
   bool is_mostly_known() const;
+  bool is_by_direction() const { return of_input_.by_direction; }
 
   // What conditions ask for.
   const Shape& shape() const { return shape_; }
@@ -96,6 +108,7 @@ class HintFinder {
   std::optional<Finding> some_parts();
   std::optional<Finding> wrong_order();
   std::optional<Finding> few_elements();
+  std::optional<Finding> factor_by_place();
   // --- by a condition: hints_where.cpp ---
   std::optional<Finding> mask_turned_round();
   // --- by a term: hints_terms.cpp ---
@@ -113,10 +126,6 @@ class HintFinder {
   bool fits(const Numbers& candidate, double widen = 1) const;
   bool is_expected(const Numbers& candidate) const;
   Numbers times_expected(double factor) const;
-  /// With the share of the difference that `explanation` accounts for.
-  Finding finding(Cause cause, std::string sentence, const Numbers& explanation) const;
-  Finding finding(Cause cause, std::string sentence) const;
-
   std::vector<Dimension> dimensions_of(const Line& line) const;
   bool is_a_matter_of(std::size_t dimension, double (*of)(double size)) const;
   std::string attribute_of(double factor) const;
@@ -132,8 +141,8 @@ class HintFinder {
   void add_conditions_on_repetition(std::vector<Condition>& all) const;
   std::optional<Condition> at_some_places(const std::string& kind, const std::string& axis, std::int64_t stride,
                                           std::int64_t size) const;
-  std::string what_is_there(const Marks& marks, std::optional<Numbers>& explanation) const;
   Numbers residual() const;
+  bool is_wrong_in_every_line(int axis) const;
   /// The derivatives by another input of the same shape.
   Numbers expected_of(std::size_t j);
   /// Along each line of `axis`: the best multiple of `direction` (and a constant, if asked) to fit `values`.

@@ -1,5 +1,7 @@
 #include "framework/testing/hints.h"
 
+#include <list>
+
 #include "framework/testing/hint_finder.h"
 #include "framework/testing/jacobian.h"
 #include "framework/testing/other_points.h"
@@ -14,27 +16,51 @@ constexpr double least_share = 0.9;
 /// is found again at other points.
 class Causes {
  public:
-  Causes(HintFinder& here, OtherPoints& others) : here_(here), others_(others) {}
+  Causes(HintFinder here, OtherPoints others) : here_(std::move(here)), others_(std::move(others)) {}
 
-  bool is_sure(HintFinder::Hypothesis hypothesis, const Finding& finding) {
-    if (!explains_enough(finding)) return false;
-    return finding.is_plain || (here_.is_sharp() && is_found_again(hypothesis, finding));
+  /// What explains it.
+  std::optional<Hint> reason() {
+    std::optional<Hint> hint = first_sure(HintFinder::about_numbers());
+    if (!hint) hint = sure_condition(false);
+    if (!hint) hint = first_sure(HintFinder::about_parts());
+    return hint;
   }
-  bool is_sure(const Finding& finding) {
-    return explains_enough(finding) && here_.is_sharp() && holds_elsewhere(*finding.condition);
+  std::optional<Hint> first_sure(const std::vector<HintFinder::Hypothesis>& hypotheses) {
+    std::optional<Hint> hint;
+    for (auto hypothesis = hypotheses.begin(); !hint && hypothesis != hypotheses.end(); ++hypothesis)
+      hint = sure(*hypothesis);
+    return hint;
+  }
+  /// `last_resort`: what says only where it is wrong.
+  std::optional<Hint> sure_condition(bool last_resort) {
+    if (here_.is_by_direction() || !here_.is_sharp()) return std::nullopt;
+    for (const Finding& finding : here_.conditions(last_resort)) {
+      if (holds_elsewhere(*finding.condition)) return with_its_manner(finding);
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::optional<Hint> sure(HintFinder::Hypothesis hypothesis) {
+    std::optional<Finding> found = (here_.*hypothesis)();
+    if (!found || !explains_enough(*found)) return std::nullopt;
+    if (!found->is_plain && !(here_.is_sharp() && is_found_again(hypothesis, *found))) return std::nullopt;
+    return found->hint;
   }
   static bool explains_enough(const Finding& finding) {
     return !finding.hint.share || *finding.hint.share >= least_share;
   }
 
- private:
-  bool is_found_again(HintFinder::Hypothesis hypothesis, const Finding& finding) {
+  bool is_found_again(HintFinder::Hypothesis hypothesis, Finding& finding) {
+    if (here_.is_by_direction()) return true;  // directions are drawn at random: as good as other points
     HintFinder* const there = others_.shuffled() ? others_.shuffled() : others_.upstream();
     if (!there) return false;
     const std::optional<Finding> again = (there->*hypothesis)();
     if (!again || !explains_enough(*again) || again->hint.cause != finding.hint.cause || again->claim != finding.claim)
       return false;
-    return !finding.number || std::fabs(*finding.number - *again->number) <= 1e-4 * std::fabs(*finding.number);
+    if (!finding.number || std::fabs(*finding.number - *again->number) <= 1e-6 * std::fabs(*finding.number)) return true;
+    finding.hint.sentence = finding.otherwise;
+    return !finding.otherwise.empty();
   }
 
   /// What goes with the places must stay there, what goes with the values must move with them; and where the values that
@@ -52,8 +78,17 @@ class Causes {
     return sum.wrong > 0 && sum.right > 0;
   }
 
-  HintFinder& here_;
-  OtherPoints& others_;
+  Hint with_its_manner(const Finding& finding) {
+    const Condition& condition = *finding.condition;
+    const HintFinder::Manner manner = here_.manner_of(condition.marks(here_));
+    if (manner.text != others_.shuffled()->manner_of(condition.marks(*others_.shuffled())).text) return finding.hint;
+    const std::string sentence = condition.where + manner.text;
+    return manner.explanation ? here_.finding(condition.cause, sentence, *manner.explanation).hint
+                              : here_.finding(condition.cause, sentence).hint;
+  }
+
+  HintFinder here_;
+  OtherPoints others_;
 };
 
 }  // namespace
@@ -77,7 +112,12 @@ HintFinder::HintFinder(const Subject& subject, Line& line, const Tensors& cotang
     allowed_.push_back(element.allowed);
   }
   scale_ = std::max(largest_magnitude(expected_), largest_magnitude(yours_));
-  for (const ElementVerdict& element : numbers) slack_.push_back(4 * element.allowed + 1e-13 * scale_);
+  for (const ElementVerdict& element : numbers) {
+    // A candidate is made of other elements, whose bars may be wider; but no difference is explained by slack.
+    const double floor = 1e-10 * scale_, difference = std::fabs(element.yours - element.expected);
+    slack_.push_back(4 * element.allowed +
+                     (element.verdict == Verdict::disagree ? std::min(floor, 0.01 * difference) : floor));
+  }
 }
 
 const std::vector<HintFinder::Hypothesis>& HintFinder::about_directions() {
@@ -87,30 +127,21 @@ const std::vector<HintFinder::Hypothesis>& HintFinder::about_directions() {
 }
 
 const std::vector<HintFinder::Hypothesis>& HintFinder::about_numbers() {
-  static const std::vector<Hypothesis> all = {&HintFinder::not_finite,
-                                              &HintFinder::zero,
-                                              &HintFinder::sign,
-                                              &HintFinder::attribute_ignored,
-                                              &HintFinder::named_factor,
-                                              &HintFinder::axes_permuted,
-                                              &HintFinder::other_input,
-                                              &HintFinder::some_parts,
-                                              &HintFinder::mask_turned_round,
-                                              &HintFinder::rounded,
-                                              &HintFinder::any_factor,
-                                              // conditions
-                                              &HintFinder::jacobian,
-                                              &HintFinder::constant_residual,
-                                              &HintFinder::residual_times_output,
-                                              &HintFinder::wrong_order,
-                                              &HintFinder::skip_connection,
-                                              &HintFinder::factor_by_element,
-                                              &HintFinder::wrong_point,
-                                              &HintFinder::operand_exchanged};
+  static const std::vector<Hypothesis> all = {
+      &HintFinder::not_finite,   &HintFinder::zero,          &HintFinder::sign,
+      &HintFinder::attribute_ignored, &HintFinder::named_factor,  &HintFinder::any_factor,
+      &HintFinder::axes_permuted, &HintFinder::other_input,   &HintFinder::some_parts,
+      &HintFinder::mask_turned_round, &HintFinder::rounded};
   return all;
 }
 
-bool HintFinder::is_after_conditions(Hypothesis hypothesis) { return hypothesis == &HintFinder::jacobian; }
+const std::vector<HintFinder::Hypothesis>& HintFinder::about_parts() {
+  static const std::vector<Hypothesis> all = {
+      &HintFinder::jacobian,   &HintFinder::constant_residual, &HintFinder::residual_times_output,
+      &HintFinder::wrong_order, &HintFinder::skip_connection,   &HintFinder::factor_by_element,
+      &HintFinder::wrong_point, &HintFinder::operand_exchanged, &HintFinder::factor_by_place};
+  return all;
+}
 
 std::int64_t HintFinder::weighty(bool wrong) const {
   std::int64_t result = 0;
@@ -175,27 +206,21 @@ std::optional<Finding> HintFinder::jacobian() {
 }
 
 std::optional<Hint> find_hint(const Subject& subject, Line& line, const Tensors& cotangents, const Tensors& gradients,
-                              const CheckReport& report, std::size_t report_input, std::size_t input,
-                              const Judge& judge) {
-  const InputReport& checked = report.inputs[report_input];
-  if (checked.elements.empty() && checked.directions.empty()) return std::nullopt;
-  HintFinder here(subject, line, cotangents, gradients, report, report_input, input);
-  OtherPoints others(subject, line, cotangents, report, input, judge);
-  Causes causes(here, others);
-  if (checked.by_direction) {
-    for (const HintFinder::Hypothesis hypothesis : HintFinder::about_directions()) {
-      const std::optional<Finding> finding = (here.*hypothesis)();
-      if (finding && here.is_sharp() && Causes::explains_enough(*finding)) return finding->hint;
-    }
-    return std::nullopt;
+                              const CheckReport& report, const Judge& judge) {
+  std::list<Causes> of_inputs;
+  for (std::size_t r = 0; r < report.inputs.size(); ++r) {
+    const InputReport& checked = report.inputs[r];
+    if (checked.verdict != Verdict::disagree || (checked.elements.empty() && checked.directions.empty())) continue;
+    const std::size_t input =
+        std::find(subject.inputs.begin(), subject.inputs.end(), checked.name) - subject.inputs.begin();
+    Causes& causes = of_inputs.emplace_back(HintFinder(subject, line, cotangents, gradients, report, r, input),
+                                            OtherPoints(subject, line, cotangents, report, input, judge));
+    if (std::optional<Hint> hint = checked.by_direction ? causes.first_sure(HintFinder::about_directions())
+                                                        : causes.reason())
+      return hint;
   }
-  for (const HintFinder::Hypothesis hypothesis : HintFinder::about_numbers()) {
-    if (HintFinder::is_after_conditions(hypothesis)) {
-      for (const Finding& finding : here.conditions())
-        if (causes.is_sure(finding)) return finding.hint;
-    }
-    const std::optional<Finding> finding = (here.*hypothesis)();
-    if (finding && causes.is_sure(hypothesis, *finding)) return finding->hint;
+  for (Causes& causes : of_inputs) {
+    if (std::optional<Hint> hint = causes.sure_condition(true)) return hint;
   }
   return std::nullopt;
 }

@@ -14,11 +14,10 @@ namespace gradus::testing {
 using Judge = std::function<InputReport(Line& line, const Tensors& cotangents, const Tensors& gradients,
                                         std::size_t input, bool by_element)>;
 
-/// Looks for what explains the wrong gradient of `inputs[i]` in the report. Nothing where no hypothesis is sure: a wrong
-/// hint is worse than none.
+/// What explains a gradient that the report calls wrong. Nothing where no hypothesis is sure: a wrong hint is worse than
+/// none.
 std::optional<Hint> find_hint(const Subject& subject, Line& line, const Tensors& cotangents, const Tensors& gradients,
-                              const CheckReport& report, std::size_t report_input, std::size_t input,
-                              const Judge& judge);
+                              const CheckReport& report, const Judge& judge);
 
 /// A broken promise as the cause, in more words where more can be told; nothing where the gradient is wrong at this
 /// point whatever was called before, so that another cause is to be looked for.

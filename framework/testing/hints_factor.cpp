@@ -1,4 +1,6 @@
 // One factor off, everywhere: 2, a dimension, an attribute, or any other.
+#include <set>
+
 #include "framework/testing/hint_finder.h"
 #include "framework/testing/jacobian.h"
 #include "framework/tensor/creation.h"
@@ -126,13 +128,16 @@ std::optional<double> HintFinder::factor() const {
   return factor;
 }
 
-/// Sums and means are a story only where forward sums or repeats over as many elements, and if the factor is another
-/// one as soon as the dimension is. In this process no other size is tried: it could do harm.
+/// Sums and means are a story only if the factor is another one as soon as the dimension is. In this process no other
+/// size is tried, as it could do harm: there it is enough that forward does not work on each element by itself.
 bool HintFinder::is_a_matter_of(std::size_t dimension, double (*of)(double size)) const {
   const std::vector<Dimension> here = dimensions_of(line_);
-  const std::optional<Jacobians> jacobians = Jacobians::find(subject_, line_, cotangents_, input_);
-  if (!jacobians || double(jacobians->widest()) < here[dimension].size) return false;
-  if (!subject_.own_process) return true;
+  if (!subject_.own_process) {
+    const auto is_as_large = [&](const Tensor& tensor) { return !tensor.defined() || tensor.numel() == count(); };
+    if (!std::all_of(line_.outputs().begin(), line_.outputs().end(), is_as_large)) return true;
+    const std::optional<Jacobians> jacobians = Jacobians::find(subject_, line_, cotangents_, input_);
+    return jacobians && jacobians->widest() > 1;
+  }
   try {
     Tensors larger;
     for (const Tensor& input : line_.inputs()) larger.push_back(grown(input, here[dimension].axis));
@@ -205,7 +210,47 @@ std::optional<Finding> HintFinder::any_factor() {
                            times_expected(*found));
   result.claim = "a factor" + attribute;
   result.number = *found;
+  result.otherwise = fmt::format("it is {:.9g} times the expected one, everywhere; with other values the factor is "
+                                 "another one",
+                                 *found);
   return result;
+}
+
+/// Each row (column, element) has a factor of its own, whatever the values.
+std::optional<Finding> HintFinder::factor_by_place() {
+  std::int64_t stride = 1;
+  for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
+    const std::int64_t size = shape_[axis];
+    Numbers along(static_cast<std::size_t>(size), 0.0), squares = along;
+    for (std::int64_t e = 0; e < count(); ++e) {
+      const std::int64_t at = e / stride % size;
+      along[at] += known_[e] ? yours_[e] * expected_[e] : 0;
+      squares[at] += known_[e] ? expected_[e] * expected_[e] : 0;
+    }
+    Numbers candidate = expected_;
+    std::set<std::string> distinct;
+    std::string factors;
+    double largest = 0;
+    for (std::int64_t at = 0; at < size; ++at) {
+      const double factor = squares[at] > 0 ? along[at] / squares[at] : 1;
+      const std::string text = fmt::format("{:.4g}", factor);
+      distinct.insert(text);
+      factors += (at ? ", " : "") + text;
+      largest = std::max(largest, std::fabs(factor));
+      for (std::int64_t e = 0; e < count(); ++e) candidate[e] *= e / stride % size == at ? factor : 1;
+    }
+    if (distinct.size() >= 3 && fits(candidate, 1 + largest)) {
+      const char* kind = shape_.rank() == 1 ? "element" : axis + 1 == shape_.rank() ? "column" : axis + 2 == shape_.rank() ? "row" : "item";
+      Finding found = finding(Cause::missing_factor,
+                              fmt::format("each {} along axis {} has a factor of its own, whatever the values: {}", kind,
+                                          axis, factors.size() < 60 ? factors : factors.substr(0, factors.find(',', 50)) + ", ..."),
+                              candidate);
+      found.claim = factors;
+      return found;
+    }
+    stride *= size;
+  }
+  return std::nullopt;
 }
 
 /// The gradient of the same op with the value that an attribute has where nobody sets it.

@@ -111,12 +111,15 @@ std::optional<Finding> HintFinder::wrong_order() {
   for (std::int64_t e = 0; e < count(); ++e) {
     if (!known_[e] || !std::isfinite(yours_[e])) return std::nullopt;
   }
-  Numbers a = yours_, b = expected_;
+  Numbers a = yours_;
   if (std::set<double>(a.begin(), a.end()).size() < 3) return std::nullopt;
   std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  const double widest = *std::max_element(slack_.begin(), slack_.end());
-  if (!(largest_difference(a, b) <= widest)) return std::nullopt;
+  std::vector<std::int64_t> order(yours_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](std::int64_t e, std::int64_t f) { return expected_[e] < expected_[f]; });
+  for (std::int64_t k = 0; k < count(); ++k) {
+    if (!(std::fabs(a[k] - expected_[order[k]]) <= slack_[order[k]])) return std::nullopt;
+  }
   std::int64_t stride = 1;
   for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
     const std::int64_t size = shape_[axis];

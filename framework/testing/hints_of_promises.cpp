@@ -41,6 +41,10 @@ class PromiseHints {
       const Numbers large = gradient(i, times(cotangents_, 0x1p30)), larger = gradient(i, times(cotangents_, 0x1p40));
       const double most = largest_magnitude(large);
       if (most == 0 || !all_finite(large) || largest_difference(large, larger) > 1e-6 * most) continue;
+      const Numbers small = gradient(i, times(cotangents_, 0x1p-30));
+      if (largest_difference(small, large) <= 1e-6 * most)
+        return Hint{Cause::not_linear, subject_.inputs[i],
+                    "it is the same for an upstream gradient of any size: one of them is normalised"};
       const auto at_most = std::count_if(large.begin(), large.end(),
                                          [&](double value) { return std::fabs(value) >= most * (1 - 1e-9); });
       double squares = 0;
@@ -49,7 +53,7 @@ class PromiseHints {
           at_most >= 2 && 2 * at_most >= std::count_if(large.begin(), large.end(), [](double v) { return v != 0; })
               ? fmt::format("no element of it grows beyond {:.6g}: it is clipped", most)
               : fmt::format("it does not grow with the upstream gradient, once that is large (its length stays {:.6g}): "
-                            "one of them is clipped or normalised",
+                            "one of them is clipped",
                             std::sqrt(squares));
       return Hint{Cause::clipped, subject_.inputs[i], what};
     }

@@ -37,10 +37,21 @@ Numbers HintFinder::fit_lines(const Numbers& values, int axis, const Numbers& di
   return result;
 }
 
+/// Where some lines are right, it is not a term that is missing from all of them.
+bool HintFinder::is_wrong_in_every_line(int axis) const {
+  std::int64_t stride = 1;
+  for (int a = shape_.rank() - 1; a > axis; --a) stride *= shape_[a];
+  std::vector<bool> wrong(static_cast<std::size_t>(count() / shape_[axis]));
+  for (std::int64_t e = 0; e < count(); ++e) {
+    if (wrong_[e]) wrong[e / (stride * shape_[axis]) * stride + e % stride] = true;
+  }
+  return std::count(wrong.begin(), wrong.end(), false) == 0;
+}
+
 std::optional<Finding> HintFinder::constant_residual() {
   const Numbers difference = residual();
   for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
-    if (shape_[axis] < 2) continue;
+    if (shape_[axis] < 2 || !is_wrong_in_every_line(axis)) continue;
     Numbers candidate = expected_;
     const Numbers means = fit_lines(difference, axis, Numbers(yours_.size(), 1.0), false);
     for (std::int64_t e = 0; e < count(); ++e) candidate[e] += means[e];
@@ -67,7 +78,7 @@ std::optional<Finding> HintFinder::residual_times_output() {
   directions.emplace_back("'" + of_input_.name + "'", line_.inputs()[input_].to_vector<double>());
   for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
     const std::int64_t length = shape_[axis];
-    if (length < 3 || count() / length < 1) continue;
+    if (length < 3 || count() / length < 1 || !is_wrong_in_every_line(axis)) continue;
     std::vector<std::pair<std::string, Numbers>> all = directions;
     Numbers centred = directions.back().second;
     const Numbers means = fit_lines(centred, axis, Numbers(yours_.size(), 1.0), false);

@@ -80,8 +80,7 @@ HintFinder::Support HintFinder::support_of(const Marks& marks) const {
   return support;
 }
 
-/// How the wrong elements differ from what is expected, if that is the same for all; `explanation`: what that predicts.
-std::string HintFinder::what_is_there(const Marks& marks, std::optional<Numbers>& explanation) const {
+HintFinder::Manner HintFinder::manner_of(const Marks& marks) const {
   bool passes = true, blocks = true;
   double along = 0, squares = 0;
   for (std::int64_t e = 0; e < count(); ++e) {
@@ -91,28 +90,27 @@ std::string HintFinder::what_is_there(const Marks& marks, std::optional<Numbers>
     along += yours_[e] * expected_[e];
     squares += expected_[e] * expected_[e];
   }
-  if (passes) return ", where the true gradient is zero";
+  if (passes) return {", where the true gradient is zero", {}};
   const double factor = blocks || squares == 0 ? 0 : along / squares;
   Numbers candidate = expected_;
   for (std::int64_t e = 0; e < count(); ++e) {
     if (marks[e] == Mark::wrong) candidate[e] *= factor;
   }
-  if (!fits(candidate, 1 + std::fabs(factor))) return "";
-  explanation = candidate;
-  return blocks ? ", where yours is zero" : fmt::format(", where it is {:.6g} times the expected one", factor);
+  if (!fits(candidate, 1 + std::fabs(factor))) return {};
+  return {blocks                           ? ", where yours is zero"
+          : std::fabs(factor - 1) < 1e-3 ? fmt::format(", where it is off by {:.1g} relative", std::fabs(factor - 1))
+                                           : fmt::format(", where it is {:.5g} times the expected one", factor),
+          candidate};
 }
 
-std::vector<Finding> HintFinder::conditions() {
+std::vector<Finding> HintFinder::conditions(bool last_resort) const {
   std::vector<Finding> found;
   for (const Condition& condition : all_conditions()) {
-    const Marks marks = condition.marks(*this);
-    const Support support = support_of(marks);
+    if (condition.last_resort != last_resort) continue;
+    const Support support = support_of(condition.marks(*this));
     if (support.contradicted || support.wrong == 0 || support.right == 0 || support.missed > 0) continue;
     if (!condition.by_place && ways(support.wrong + support.right, support.wrong) < enough_ways) continue;
-    std::optional<Numbers> explanation;
-    const std::string there = what_is_there(marks, explanation);
-    const std::string sentence = condition.where + there;
-    found.push_back(explanation ? finding(condition.cause, sentence, *explanation) : finding(condition.cause, sentence));
+    found.push_back(finding(condition.cause, condition.where));
     found.back().condition = condition;
   }
   return found;
@@ -124,14 +122,16 @@ std::vector<Condition> HintFinder::all_conditions() const {
   add_conditions_on_ids(all);
   add_conditions_on_triangles(all);
   add_conditions_on_signs(all);
-  add_conditions_on_places(all);
-  all.push_back({.where = "it is wrong exactly where the output does not depend on the element: a mask or a boundary of "
-                          "forward is missing in backward",
+  all.push_back({.where = "gradient arrives exactly where the output does not depend on the element: what forward masks or "
+                          "leaves out is not left out in backward",
                  .marks = [](const HintFinder& at) {
                    return where(at.count(), [&](std::int64_t e) { return at.is_zero(e); });
                  }});
+  const std::size_t with_a_reason = all.size();
   add_conditions_on_repetition(all);
+  add_conditions_on_places(all);
   add_thresholds(all);
+  for (std::size_t n = with_a_reason; n < all.size(); ++n) all[n].last_resort = true;
   return all;
 }
 

@@ -385,8 +385,8 @@ std::optional<Finding> Jacobians::other_outputs_count() const {
 std::optional<Finding> Jacobians::output_times_line() const {
   if (outputs_.size() != 1 || outputs_[0].shape.rank() == 0 || outputs_[0].shape.back() < 3) return std::nullopt;
   const std::int64_t length = outputs_[0].shape.back();
-  bool any = false;
   for (std::int64_t line = 0; line < rows_; line += length) {
+    bool any = false;
     std::int64_t pivot = line;
     for (std::int64_t o = line; o < line + length; ++o) {
       if (std::fabs(output_[o]) > std::fabs(output_[pivot])) pivot = o;
@@ -400,8 +400,8 @@ std::optional<Finding> Jacobians::output_times_line() const {
       }
       any |= !same(0, common * output_[pivot], bars_[pivot][e]);
     }
+    if (!any) return std::nullopt;  // not a term that is missing everywhere
   }
-  if (!any) return std::nullopt;
   return about(
       Cause::missing_output_term,
       "the difference is what the upstream gradient and the output have in common on each line, times something "

@@ -76,6 +76,7 @@ OtherPoints::OtherPoints(const Subject& subject, const Line& line, const Tensors
       report_(report),
       input_(input),
       judge_(judge) {}
+OtherPoints::OtherPoints(OtherPoints&&) = default;
 OtherPoints::~OtherPoints() = default;
 
 HintFinder* OtherPoints::shuffled() {

@@ -13,6 +13,7 @@ class OtherPoints {
  public:
   OtherPoints(const Subject& subject, const Line& line, const Tensors& cotangents, const CheckReport& report,
               std::size_t input, const Judge& judge);
+  OtherPoints(OtherPoints&&);
   ~OtherPoints();
 
   // Each is made when it is first asked for, with an upstream gradient of its own; null where nothing can be told there.
