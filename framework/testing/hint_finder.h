@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,7 @@ struct Condition {
   Cause cause = Cause::wrong_where;
   bool by_place = false;     ///< the same elements at every point
   bool last_resort = false;  ///< says where, but not why
+  bool yours_is_zero = false;  ///< and that nothing arrives there
 };
 
 struct Finding {
@@ -68,7 +70,7 @@ class HintFinder {
     bool contradicted = false;
     std::int64_t missed = 0;  ///< wrong elements of which the marks say nothing
   };
-  Support support_of(const Marks& marks) const;
+  Support support_of(const Condition& condition) const;
   /// The differences stand out from what the bars allow.
   bool is_sharp() const;
   bool is_mostly_known() const;
@@ -105,7 +107,6 @@ class HintFinder {
   // --- by place: hints_layout.cpp ---
   std::optional<Finding> axes_permuted();
   std::optional<Finding> other_input();
-  std::optional<Finding> some_parts();
   std::optional<Finding> wrong_order();
   std::optional<Finding> few_elements();
   std::optional<Finding> factor_by_place();
@@ -138,9 +139,20 @@ class HintFinder {
   void add_conditions_on_signs(std::vector<Condition>& all) const;
   void add_conditions_on_places(std::vector<Condition>& all) const;
   void add_thresholds(std::vector<Condition>& all) const;
+  bool jumps(const Numbers& values, std::int64_t beside, std::int64_t edge, std::int64_t farthest) const;
   void add_conditions_on_repetition(std::vector<Condition>& all) const;
-  std::optional<Condition> at_some_places(const std::string& kind, const std::string& axis, std::int64_t stride,
-                                          std::int64_t size) const;
+  /// One axis, or the whole, row by row.
+  struct Axis {
+    std::string kind, name;  ///< `row`, ` (axis 0)`
+    std::int64_t stride = 1, size = 0;
+    std::int64_t at(std::int64_t element) const { return element / stride % size; }
+  };
+  std::vector<Axis> axes() const;
+  /// The coordinates at which all that counts is wrong, and those at which it is right.
+  using Places = std::set<std::int64_t>;
+  std::optional<std::pair<Places, Places>> wrong_and_right(const Axis& axis) const;
+  std::optional<Condition> at_some_places(const Axis& axis) const;
+  void add_lost_parts(std::vector<Condition>& all) const;
   Numbers residual() const;
   bool is_wrong_in_every_line(int axis) const;
   /// The derivatives by another input of the same shape.

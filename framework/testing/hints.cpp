@@ -58,7 +58,7 @@ class Causes {
     const std::optional<Finding> again = (there->*hypothesis)();
     if (!again || !explains_enough(*again) || again->hint.cause != finding.hint.cause || again->claim != finding.claim)
       return false;
-    if (!finding.number || std::fabs(*finding.number - *again->number) <= 1e-6 * std::fabs(*finding.number)) return true;
+    if (!finding.number || std::fabs(*finding.number - *again->number) <= 1e-5 * std::fabs(*finding.number)) return true;
     finding.hint.sentence = finding.otherwise;
     return !finding.otherwise.empty();
   }
@@ -70,7 +70,7 @@ class Causes {
     HintFinder::Support sum;
     for (HintFinder* const there : {others_.shuffled(), others_.inner()}) {
       if (!there) continue;
-      const HintFinder::Support support = there->support_of(condition.marks(*there));
+      const HintFinder::Support support = there->support_of(condition);
       if (support.contradicted) return false;
       sum.wrong += support.wrong;
       sum.right += support.right;
@@ -130,8 +130,8 @@ const std::vector<HintFinder::Hypothesis>& HintFinder::about_numbers() {
   static const std::vector<Hypothesis> all = {
       &HintFinder::not_finite,   &HintFinder::zero,          &HintFinder::sign,
       &HintFinder::attribute_ignored, &HintFinder::named_factor,  &HintFinder::any_factor,
-      &HintFinder::axes_permuted, &HintFinder::other_input,   &HintFinder::some_parts,
-      &HintFinder::mask_turned_round, &HintFinder::rounded};
+      &HintFinder::axes_permuted, &HintFinder::other_input,   &HintFinder::mask_turned_round,
+      &HintFinder::rounded};
   return all;
 }
 

@@ -204,51 +204,46 @@ std::optional<Finding> HintFinder::any_factor() {
   const std::optional<double> found = factor();
   if (!found || count() < 3) return std::nullopt;
   const std::string attribute = attribute_of(*found);
+  const double more = *found - 1;
+  const bool close = std::fabs(more) < 1e-3;
+  const std::string text = close ? fmt::format("it is the expected one times 1 {} {:.3g}, everywhere", more < 0 ? '-' : '+',
+                                               std::fabs(more))
+                                 : fmt::format("it is {:.9g} times the expected one, everywhere", *found);
   Finding result = finding(Cause::constant_factor,
-                           fmt::format("it is {:.9g} times the expected one, everywhere{}", *found,
-                                       attribute.empty() ? "" : ": that is " + attribute),
-                           times_expected(*found));
+                           text + (attribute.empty() ? "" : ": that is " + attribute), times_expected(*found));
   result.claim = "a factor" + attribute;
-  result.number = *found;
-  result.otherwise = fmt::format("it is {:.9g} times the expected one, everywhere; with other values the factor is "
-                                 "another one",
-                                 *found);
+  result.number = close ? more : *found;
+  result.otherwise = text + "; with other values the factor is another one";
   return result;
 }
 
 /// Each row (column, element) has a factor of its own, whatever the values.
 std::optional<Finding> HintFinder::factor_by_place() {
-  std::int64_t stride = 1;
-  for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
-    const std::int64_t size = shape_[axis];
-    Numbers along(static_cast<std::size_t>(size), 0.0), squares = along;
+  for (const Axis& axis : axes()) {
+    Numbers along(static_cast<std::size_t>(axis.size), 0.0), squares = along, candidate = expected_;
     for (std::int64_t e = 0; e < count(); ++e) {
-      const std::int64_t at = e / stride % size;
-      along[at] += known_[e] ? yours_[e] * expected_[e] : 0;
-      squares[at] += known_[e] ? expected_[e] * expected_[e] : 0;
+      along[axis.at(e)] += known_[e] ? yours_[e] * expected_[e] : 0;
+      squares[axis.at(e)] += known_[e] ? expected_[e] * expected_[e] : 0;
     }
-    Numbers candidate = expected_;
     std::set<std::string> distinct;
     std::string factors;
     double largest = 0;
-    for (std::int64_t at = 0; at < size; ++at) {
-      const double factor = squares[at] > 0 ? along[at] / squares[at] : 1;
-      const std::string text = fmt::format("{:.4g}", factor);
+    for (std::int64_t at = 0; at < axis.size; ++at) {
+      along[at] = squares[at] > 0 ? along[at] / squares[at] : 1;
+      largest = std::max(largest, std::fabs(along[at]));
+      const std::string text = fmt::format("{:.4g}", along[at]);
       distinct.insert(text);
       factors += (at ? ", " : "") + text;
-      largest = std::max(largest, std::fabs(factor));
-      for (std::int64_t e = 0; e < count(); ++e) candidate[e] *= e / stride % size == at ? factor : 1;
     }
-    if (distinct.size() >= 3 && fits(candidate, 1 + largest)) {
-      const char* kind = shape_.rank() == 1 ? "element" : axis + 1 == shape_.rank() ? "column" : axis + 2 == shape_.rank() ? "row" : "item";
-      Finding found = finding(Cause::missing_factor,
-                              fmt::format("each {} along axis {} has a factor of its own, whatever the values: {}", kind,
-                                          axis, factors.size() < 60 ? factors : factors.substr(0, factors.find(',', 50)) + ", ..."),
-                              candidate);
-      found.claim = factors;
-      return found;
-    }
-    stride *= size;
+    for (std::int64_t e = 0; e < count(); ++e) candidate[e] *= along[axis.at(e)];
+    if (distinct.size() < 3 || !fits(candidate, 1 + largest)) continue;
+    const std::string shown = factors.size() < 60 ? factors : factors.substr(0, factors.rfind(',', 50)) + ", ...";
+    Finding found = finding(Cause::missing_factor,
+                            fmt::format("each {}{} has a factor of its own, whatever the values: {}", axis.kind,
+                                        axis.name, shown),
+                            candidate);
+    found.claim = factors;
+    return found;
   }
   return std::nullopt;
 }

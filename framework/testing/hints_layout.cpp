@@ -68,45 +68,6 @@ std::optional<Finding> HintFinder::other_input() {
   return std::nullopt;
 }
 
-std::optional<Finding> HintFinder::some_parts() {
-  for (int axis = 0; axis < shape_.rank(); ++axis) {
-    std::set<std::int64_t> right, lost;
-    bool fit = true;
-    for (std::int64_t e = 0; fit && e < count(); ++e) {
-      if (!known_[e] || std::fabs(expected_[e]) <= slack_[e]) {
-        fit = !wrong_[e];
-        continue;
-      }
-      (wrong_[e] ? lost : right).insert(coordinate(shape_, e, axis));
-      fit = !wrong_[e] || yours_[e] == 0;
-    }
-    for (const std::int64_t at : lost) fit = fit && !right.contains(at);
-    if (!fit || right.empty() || lost.empty()) continue;
-    const auto list = [](const std::set<std::int64_t>& places) {
-      if (places.size() > 1 && *places.rbegin() - *places.begin() + 1 == static_cast<std::int64_t>(places.size()))
-        return fmt::format("{} to {}", *places.begin(), *places.rbegin());
-      std::string text;
-      int named = 0;
-      for (const std::int64_t at : places) {
-        if (++named > 8) return fmt::format("{}, ... ({} in all)", text, places.size());
-        text += (text.empty() ? "" : ", ") + std::to_string(at);
-      }
-      return text;
-    };
-    const char* kind = shape_.rank() == 1          ? "elements"
-                       : axis + 1 == shape_.rank() ? "columns"
-                       : axis + 2 == shape_.rank() ? "rows"
-                                                   : "items";
-    Numbers candidate = expected_;
-    for (std::int64_t e = 0; e < count(); ++e) candidate[e] = wrong_[e] ? 0 : expected_[e];
-    return finding(
-        Cause::some_parts,
-        fmt::format("it is right in {0} {1} along axis {2} and zero in {0} {3}", kind, list(right), axis, list(lost)),
-        candidate);
-  }
-  return std::nullopt;
-}
-
 std::optional<Finding> HintFinder::wrong_order() {
   for (std::int64_t e = 0; e < count(); ++e) {
     if (!known_[e] || !std::isfinite(yours_[e])) return std::nullopt;

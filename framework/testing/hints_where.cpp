@@ -64,7 +64,8 @@ Numbers HintFinder::by_element(std::size_t j) const {
 }
 
 /// Where the true gradient is zero, a right value says nothing about the condition.
-HintFinder::Support HintFinder::support_of(const Marks& marks) const {
+HintFinder::Support HintFinder::support_of(const Condition& condition) const {
+  const Marks marks = condition.marks(*this);
   Support support;
   if (static_cast<std::int64_t>(marks.size()) != count()) return {.contradicted = true};
   for (std::int64_t e = 0; e < count(); ++e) {
@@ -74,7 +75,8 @@ HintFinder::Support HintFinder::support_of(const Marks& marks) const {
       continue;
     }
     if (!wrong_[e] && is_zero(e)) continue;
-    if (wrong_[e] != (marks[e] == Mark::wrong)) support.contradicted = true;
+    if (wrong_[e] != (marks[e] == Mark::wrong) || (wrong_[e] && condition.yours_is_zero && yours_[e] != 0))
+      support.contradicted = true;
     ++(wrong_[e] ? support.wrong : support.right);
   }
   return support;
@@ -83,8 +85,9 @@ HintFinder::Support HintFinder::support_of(const Marks& marks) const {
 HintFinder::Manner HintFinder::manner_of(const Marks& marks) const {
   bool passes = true, blocks = true;
   double along = 0, squares = 0;
+  const auto is_there = [&](std::int64_t e) { return marks[e] == Mark::wrong || (marks[e] == Mark::open && wrong_[e]); };
   for (std::int64_t e = 0; e < count(); ++e) {
-    if (!known_[e] || marks[e] != Mark::wrong) continue;
+    if (!known_[e] || !is_there(e)) continue;
     passes &= is_zero(e);
     blocks &= yours_[e] == 0;
     along += yours_[e] * expected_[e];
@@ -94,7 +97,7 @@ HintFinder::Manner HintFinder::manner_of(const Marks& marks) const {
   const double factor = blocks || squares == 0 ? 0 : along / squares;
   Numbers candidate = expected_;
   for (std::int64_t e = 0; e < count(); ++e) {
-    if (marks[e] == Mark::wrong) candidate[e] *= factor;
+    if (is_there(e)) candidate[e] *= factor;
   }
   if (!fits(candidate, 1 + std::fabs(factor))) return {};
   return {blocks                           ? ", where yours is zero"
@@ -107,7 +110,7 @@ std::vector<Finding> HintFinder::conditions(bool last_resort) const {
   std::vector<Finding> found;
   for (const Condition& condition : all_conditions()) {
     if (condition.last_resort != last_resort) continue;
-    const Support support = support_of(condition.marks(*this));
+    const Support support = support_of(condition);
     if (support.contradicted || support.wrong == 0 || support.right == 0 || support.missed > 0) continue;
     if (!condition.by_place && ways(support.wrong + support.right, support.wrong) < enough_ways) continue;
     found.push_back(finding(condition.cause, condition.where));
@@ -119,6 +122,7 @@ std::vector<Finding> HintFinder::conditions(bool last_resort) const {
 std::vector<Condition> HintFinder::all_conditions() const {
   std::vector<Condition> all;
   if (weighty(true) + weighty(false) == 0 || std::count(wrong_.begin(), wrong_.end(), true) == 0) return all;
+  add_lost_parts(all);
   add_conditions_on_ids(all);
   add_conditions_on_triangles(all);
   add_conditions_on_signs(all);
@@ -192,7 +196,7 @@ void HintFinder::add_conditions_on_repetition(std::vector<Condition>& all) const
 }
 
 void HintFinder::add_conditions_on_triangles(std::vector<Condition>& all) const {
-  if (shape_.rank() < 2) return;
+  if (shape_.rank() < 2 || shape_[shape_.rank() - 1] != shape_[shape_.rank() - 2]) return;
   const auto offer = [&](const std::string& where_, bool (*holds)(std::int64_t offset)) {
     all.push_back({.where = "it is wrong exactly where " + where_,
                    .marks =
@@ -235,32 +239,82 @@ void HintFinder::add_conditions_on_signs(std::vector<Condition>& all) const {
   }
 }
 
-/// The coordinates along one axis (or of the whole, row by row) at which all is wrong, while all is right at the others.
-std::optional<Condition> HintFinder::at_some_places(const std::string& kind, const std::string& axis,
-                                                    std::int64_t stride, std::int64_t size) const {
-  std::set<std::int64_t> wrong, right;
+std::vector<HintFinder::Axis> HintFinder::axes() const {
+  const int rank = shape_.rank();
+  std::vector<Axis> all;
+  std::int64_t stride = 1;
+  for (int axis = rank - 1; axis >= 0; --axis) {
+    const char* kind = rank == 1 ? "element" : axis + 1 == rank ? "column" : axis + 2 == rank ? "row" : "item";
+    all.push_back({kind, rank == 1 ? "" : fmt::format(" (axis {})", axis), stride, shape_[axis]});
+    stride *= shape_[axis];
+  }
+  if (rank > 1) all.push_back({"element", " (counted row by row, from 0)", 1, count()});
+  return all;
+}
+
+std::optional<std::pair<HintFinder::Places, HintFinder::Places>> HintFinder::wrong_and_right(const Axis& axis) const {
+  Places wrong, right;
   for (std::int64_t e = 0; e < count(); ++e) {
-    if (!known_[e] || (!wrong_[e] && is_zero(e))) continue;
-    (wrong_[e] ? wrong : right).insert(e / stride % size);
+    if (known_[e] && (wrong_[e] || !is_zero(e))) (wrong_[e] ? wrong : right).insert(axis.at(e));
   }
-  if (wrong.empty() || right.empty() || size < 3) return std::nullopt;
-  const auto open = [&](std::int64_t at) { return !wrong.contains(at) && !right.contains(at); };
-  for (const std::int64_t at : wrong) {
-    if (right.contains(at)) return std::nullopt;
+  const bool apart = std::none_of(wrong.begin(), wrong.end(), [&](std::int64_t at) { return right.contains(at); });
+  if (!apart || wrong.empty() || right.empty()) return std::nullopt;
+  return std::pair{wrong, right};
+}
+
+namespace {
+
+std::function<Marks(const HintFinder&)> marks_by_place(std::function<std::int64_t(std::int64_t)> place,
+                                                       std::set<std::int64_t> wrong, std::set<std::int64_t> right) {
+  return [=](const HintFinder& at) {
+    Marks marks;
+    for (std::int64_t e = 0; e < at.count(); ++e) {
+      marks.push_back(wrong.contains(place(e)) ? Mark::wrong : right.contains(place(e)) ? Mark::right : Mark::open);
+    }
+    return marks;
+  };
+}
+
+/// `3 to 7`, `1, 4`.
+std::string list_of(const std::set<std::int64_t>& places) {
+  if (places.size() > 1 && *places.rbegin() - *places.begin() + 1 == static_cast<std::int64_t>(places.size()))
+    return fmt::format("{} to {}", *places.begin(), *places.rbegin());
+  std::string text;
+  int named = 0;
+  for (const std::int64_t at : places) {
+    if (++named > 8) return fmt::format("{}, ... ({} in all)", text, places.size());
+    text += (text.empty() ? "" : ", ") + std::to_string(at);
   }
+  return text;
+}
+
+}  // namespace
+
+/// Right in some rows (columns, items), and nothing at all in the others: of a single axis, the first that fits.
+void HintFinder::add_lost_parts(std::vector<Condition>& all) const {
+  for (const Axis& axis : axes()) {
+    const auto places = wrong_and_right(axis);
+    if (!places || (shape_.rank() > 1 && axis.size == count())) continue;
+    const auto& [lost, right] = *places;
+    all.push_back({.where = fmt::format("it is right in {0}s {1}{2} and zero in {0}s {3}", axis.kind, list_of(right),
+                                        axis.name, list_of(lost)),
+                   .marks = marks_by_place([axis](std::int64_t e) { return axis.at(e); }, lost, right),
+                   .cause = Cause::some_parts,
+                   .by_place = true,
+                   .yours_is_zero = true});
+  }
+}
+
+/// Along one axis all is wrong at some coordinates, while all is right at the others.
+std::optional<Condition> HintFinder::at_some_places(const Axis& along) const {
+  const auto places = wrong_and_right(along);
+  if (!places || along.size < 3) return std::nullopt;
+  const auto& [wrong, right] = *places;
+  const auto& [kind, axis, stride, size] = along;
+  const auto open = [&](std::int64_t at) { return !places->first.contains(at) && !places->second.contains(at); };
   const std::int64_t first = *wrong.begin(), last = *wrong.rbegin();
   Condition condition{.where = "",
-                      .marks =
-                          [=](const HintFinder& at) {
-                            Marks marks;
-                            for (std::int64_t e = 0; e < at.count(); ++e) {
-                              const std::int64_t place = e / stride % size;
-                              marks.push_back(wrong.contains(place)   ? Mark::wrong
-                                              : right.contains(place) ? Mark::right
-                                                                      : Mark::open);
-                            }
-                            return marks;
-                          },
+                      .marks = marks_by_place([along](std::int64_t e) { return along.at(e); }, wrong, right),
                       .cause = Cause::some_places,
                       .by_place = true};
   const auto plural = kind + "s";
@@ -290,9 +344,7 @@ std::optional<Condition> HintFinder::at_some_places(const std::string& kind, con
                                                 : std::to_string(period) + "th",
                                   kind, first, axis);
   } else if (wrong.size() <= 8) {
-    std::string places;
-    for (const std::int64_t at : wrong) places += (places.empty() ? "" : ", ") + std::to_string(at);
-    condition.where = fmt::format("it is wrong only in {} {}{}", plural, places, axis);
+    condition.where = fmt::format("it is wrong only in {} {}{}", plural, list_of(wrong), axis);
   } else {
     return std::nullopt;
   }
@@ -305,22 +357,25 @@ void HintFinder::add_conditions_on_places(std::vector<Condition>& all) const {
   for (std::int64_t e = 0; e < count(); ++e) {
     if (wrong_[e] && ++wrong > 0) only = e;
   }
-  const auto offer = [&](std::optional<Condition> condition) {
-    if (condition) all.push_back(std::move(*condition));
-  };
   if (wrong == 1 && rank > 1) {
-    if (std::optional<Condition> condition = at_some_places("element", "", 1, count())) {
+    if (std::optional<Condition> condition = at_some_places(axes().back())) {
       condition->where = fmt::format("element {} alone is wrong", place_of(shape_, only));
       all.push_back(std::move(*condition));
     }
   }
-  std::int64_t stride = 1;
-  for (int axis = rank - 1; axis >= 0; --axis) {
-    const char* kind = rank == 1 ? "element" : axis + 1 == rank ? "column" : axis + 2 == rank ? "row" : "item";
-    offer(at_some_places(kind, rank == 1 ? "" : fmt::format(" (axis {})", axis), stride, shape_[axis]));
-    stride *= shape_[axis];
+  for (const Axis& axis : axes()) {
+    if (std::optional<Condition> condition = at_some_places(axis)) all.push_back(std::move(*condition));
   }
-  if (rank > 1) offer(at_some_places("element", " (counted row by row, from 0)", 1, count()));
+}
+
+/// Whether the error of the wrong elements, followed as a power of the value, would show in the right element beside
+/// them, too: if not, it only grows out of the bars there, as that of an approximation does.
+bool HintFinder::jumps(const Numbers& values, std::int64_t beside, std::int64_t edge, std::int64_t farthest) const {
+  const auto error = [&](std::int64_t e) { return std::fabs(yours_[e] - expected_[e]); };
+  const auto size = [&](std::int64_t e) { return std::max(std::fabs(values[e]), 1e-300); };
+  const double power = std::log(error(farthest) / error(edge)) / std::log(size(farthest) / size(edge));
+  const double there = error(edge) * std::pow(size(beside) / size(edge), std::isfinite(power) ? power : 0);
+  return std::min(error(edge) / allowed_[edge], there / allowed_[beside]) > 100;
 }
 
 /// Any two sets can be told apart by some number: so at least two elements on either side, and a jump, not an error
@@ -335,15 +390,15 @@ void HintFinder::add_thresholds(std::vector<Condition>& all) const {
       for (const double sign : {1.0, -1.0}) {
         const auto number = [=](double value) { return sign * (of_magnitude ? std::fabs(value) : value); };
         double highest_right = -INFINITY, lowest_wrong = INFINITY;
-        std::int64_t edge = -1, wrong = 0, right = 0;
+        std::int64_t edge = -1, farthest = -1, beside = -1, wrong = 0, right = 0;
         for (std::int64_t e = 0; e < count(); ++e) {
           if (!known_[e] || (!wrong_[e] && is_zero(e))) continue;
           ++(wrong_[e] ? wrong : right);
-          if (!wrong_[e]) highest_right = std::max(highest_right, number(values[e]));
-          else if (number(values[e]) < lowest_wrong) lowest_wrong = number(values[edge = e]);
+          if (!wrong_[e] && number(values[e]) > highest_right) highest_right = number(values[beside = e]);
+          if (wrong_[e] && number(values[e]) < lowest_wrong) lowest_wrong = number(values[edge = e]);
+          if (wrong_[e] && (farthest < 0 || number(values[e]) > number(values[farthest]))) farthest = e;
         }
-        const bool jumps = edge >= 0 && std::fabs(yours_[edge] - expected_[edge]) > 100 * slack_[edge];
-        if (!(lowest_wrong > highest_right) || wrong < 2 || right < 2 || !jumps) continue;
+        if (!(lowest_wrong > highest_right) || wrong < 2 || right < 2 || !jumps(values, beside, edge, farthest)) continue;
         const double low = std::min(sign * highest_right, sign * lowest_wrong),
                      high = std::max(sign * highest_right, sign * lowest_wrong);
         all.push_back({.where = fmt::format("it is wrong exactly where {} is {} a value between {:.3g} and {:.3g}", text,

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <set>
 
+#include <fmt/ranges.h>
+
 #include "framework/testing/jacobian.h"
 
 namespace gradus::testing {
@@ -132,7 +134,12 @@ std::optional<Finding> Jacobians::slice_kept(const Entries& kept, const Entries&
       return coordinate(shape, at.first, axis) != coordinate(shape, kept[0].first, axis);
     });
   });
-  if (axes.empty() || !apart) return std::nullopt;
+  std::set<std::int64_t> with_kept, with_both;
+  for (const auto& [o, e] : kept) with_kept.insert(e);
+  for (const auto& [o, e] : missing) {
+    if (with_kept.contains(e)) with_both.insert(e);
+  }
+  if (axes.empty() || !apart || with_both.empty()) return std::nullopt;  // no sum lost a term
   std::string summed;
   for (const int axis : axes)
     summed += fmt::format("{}axis {} (size {})", summed.empty() ? "" : " and ", axis, shape[axis]);
@@ -155,6 +162,7 @@ std::optional<Finding> Jacobians::one_use_kept(const Entries& kept, const Entrie
   bool last = true, first = true;
   std::int64_t example = -1;
   for (std::int64_t e = 0; e < columns_; ++e) {
+    if (last_lost[e] < 0 && uses_kept[e] > 1) return std::nullopt;  // one that keeps all its uses
     if (last_lost[e] < 0) continue;
     if (uses_kept[e] != 1) return std::nullopt;
     example = e;
@@ -197,7 +205,8 @@ std::optional<Finding> Jacobians::places_lost(const Entries& kept, const Entries
     return about(
         Cause::some_parts,
         fmt::format("the upstream gradient counts at {} of {} places along axis {} only, the first that is lost is {}",
-                    used.size(), used.size() + lost.size(), axis, *lost.begin()));
+                    used.size(), used.size() + lost.size(), axis, *lost.begin()),
+        fmt::format("places {} along axis {}", fmt::join(lost, ","), axis));
   }
   return std::nullopt;
 }

@@ -33,17 +33,15 @@ Numbers drawn_anew(const Numbers& values, bool inner, StreamReader& reader) {
   return result;
 }
 
-/// Every id for another one that occurs, and all of them at other places.
-Numbers exchanged(const Numbers& values, bool relabel, StreamReader& reader) {
+/// Ids that occur, drawn anew; where all are different they stay so. Truth values change places only.
+Numbers exchanged(const Numbers& values, bool are_ids, StreamReader& reader) {
   const std::set<double> distinct(values.begin(), values.end());
   const Numbers labels(distinct.begin(), distinct.end());
-  const std::vector<std::int64_t> places = permutation(static_cast<std::int64_t>(values.size()), reader),
-                                  names = permutation(static_cast<std::int64_t>(labels.size()), reader);
+  const std::vector<std::int64_t> order = permutation(static_cast<std::int64_t>(values.size()), reader);
   Numbers result(values.size());
   for (std::size_t e = 0; e < values.size(); ++e) {
-    const double value = values[places[e]];
-    const auto label = std::lower_bound(labels.begin(), labels.end(), value) - labels.begin();
-    result[e] = relabel ? labels[names[label]] : value;
+    const bool redraw = are_ids && labels.size() < values.size();
+    result[e] = redraw ? labels[reader.next_integer(0, static_cast<std::int64_t>(labels.size()) - 1)] : values[order[e]];
   }
   return result;
 }
