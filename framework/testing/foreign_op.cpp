@@ -70,6 +70,25 @@ class ForeignOp::Session {
   int output_count() const { return record().output_count; }
   int process() const { return process_ ? process_->id() : 0; }
 
+  /// The same op with another value of one attribute, in a process of its own.
+  std::shared_ptr<Session> with_attribute(int number, double value) const {
+    auto other = std::make_shared<Session>();
+    other->path = path;
+    other->library = library;
+    other->name = name;
+    other->summary = summary;
+    other->records = records;
+    other->op = op;
+    other->timeout = timeout;
+    other->sandbox = sandbox;
+    other->attributes = attributes;
+    other->attribute_values = attribute_values;
+    other->inputs = inputs;
+    other->attribute_values[static_cast<std::size_t>(number)] = value;
+    other->attributes[record().attributes[number].name] = value;
+    return other;
+  }
+
   Tensors forward(const Tensors& tensors) {
     return run(Request::forward, Stage::forward, Role::output, output_count(), {{Role::input, tensors}});
   }
@@ -310,6 +329,14 @@ Subject ForeignOp::subject() const {
     subject.differentiable.push_back(session->record().inputs[i].differentiable);
   }
   for (int k = 0; k < session->output_count(); ++k) subject.outputs.push_back(session->record().outputs[k].name);
+  for (int a = 0; a < session->record().attribute_count; ++a) {
+    const AttributeRecord& attribute = session->record().attributes[a];
+    subject.attributes.push_back(
+        {.name = attribute.name,
+         .value = session->attribute_values[static_cast<std::size_t>(a)],
+         .usual = attribute.value,
+         .at = [session, a](double value) { return ForeignOp(session->with_attribute(a, value)).subject(); }});
+  }
   subject.forward = [session](const Tensors& inputs) { return session->forward(inputs); };
   subject.backward = [session](const Tensors& inputs, const Tensors& cotangents) {
     return session->backward(inputs, cotangents);

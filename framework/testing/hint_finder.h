@@ -26,18 +26,18 @@ struct Condition {
   std::string where;  ///< `'x' is negative`
   std::function<Marks(const HintFinder& at)> marks;
   Cause cause = Cause::wrong_where;
-  bool by_place = false;     ///< the same elements at every point
-  bool last_resort = false;  ///< says where, but not why
+  bool by_place = false;       ///< the same elements at every point
+  bool last_resort = false;    ///< says where, but not why
   bool yours_is_zero = false;  ///< and that nothing arrives there
 };
 
 struct Finding {
   Hint hint;
-  std::string claim = {};                    ///< what must be found again at other points
-  std::optional<double> number = {};         ///< part of the claim, unless:
-  std::string otherwise = {};                ///< the sentence where the number is another one there
-  std::optional<Condition> condition = {};   ///< must hold at other points, instead
-  bool is_plain = false;                     ///< to be seen without any other point: NaN, nothing at all
+  std::string claim = {};                   ///< what must be found again at other points
+  std::optional<double> number = {};        ///< part of the claim, unless:
+  std::string otherwise = {};               ///< the sentence where the number is another one there
+  std::optional<Condition> condition = {};  ///< must hold at other points, instead
+  bool is_plain = false;                    ///< to be seen without any other point: NaN, nothing at all
 };
 
 class HintFinder {
@@ -51,8 +51,8 @@ class HintFinder {
   static const std::vector<Hypothesis>& about_parts();
   /// Of a large input only derivatives along directions are known: enough for hypotheses about the whole of it.
   static const std::vector<Hypothesis>& about_directions();
-  /// Everything that separates the wrong elements from the right ones: by what holds of the values or, the last resort, by
-  /// place or size.
+  /// Everything that separates the wrong elements from the right ones: by what holds of the values or, the last resort,
+  /// by place or size.
   std::vector<Finding> conditions(bool last_resort) const;
   /// How the wrong elements differ from what is expected, if that is the same for all of them.
   struct Manner {

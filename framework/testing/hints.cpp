@@ -51,20 +51,26 @@ class Causes {
     return !finding.hint.share || *finding.hint.share >= least_share;
   }
 
+  /// Where a prediction is not borne out at one point, the other may do: by chance it could be at neither. What only
+  /// describes must be found at the first.
   bool is_found_again(HintFinder::Hypothesis hypothesis, Finding& finding) {
     if (here_.is_by_direction()) return true;  // directions are drawn at random: as good as other points
     HintFinder* const there = others_.shuffled() ? others_.shuffled() : others_.upstream();
-    if (!there) return false;
-    const std::optional<Finding> again = (there->*hypothesis)();
+    return (there && is_found_at(*there, hypothesis, finding)) ||
+           (finding.hint.share && others_.inner() && is_found_at(*others_.inner(), hypothesis, finding));
+  }
+  static bool is_found_at(HintFinder& there, HintFinder::Hypothesis hypothesis, Finding& finding) {
+    const std::optional<Finding> again = (there.*hypothesis)();
     if (!again || !explains_enough(*again) || again->hint.cause != finding.hint.cause || again->claim != finding.claim)
       return false;
-    if (!finding.number || std::fabs(*finding.number - *again->number) <= 1e-5 * std::fabs(*finding.number)) return true;
-    finding.hint.sentence = finding.otherwise;
+    if (!finding.number || std::fabs(*finding.number - *again->number) <= 1e-5 * std::fabs(*finding.number))
+      return true;
+    if (!finding.otherwise.empty()) finding.hint.sentence = finding.otherwise;
     return !finding.otherwise.empty();
   }
 
-  /// What goes with the places must stay there, what goes with the values must move with them; and where the values that
-  /// stand out are left away, it must be as the condition says.
+  /// What goes with the places must stay there, what goes with the values must move with them; and where the values
+  /// that stand out are left away, it must be as the condition says.
   bool holds_elsewhere(const Condition& condition) {
     if (!others_.shuffled()) return false;
     HintFinder::Support sum;
@@ -82,7 +88,7 @@ class Causes {
     const Condition& condition = *finding.condition;
     const HintFinder::Manner manner = here_.manner_of(condition.marks(here_));
     if (manner.text != others_.shuffled()->manner_of(condition.marks(*others_.shuffled())).text) return finding.hint;
-    const std::string sentence = condition.where + manner.text;
+    const std::string sentence = condition.where + (condition.yours_is_zero ? "" : manner.text);
     return manner.explanation ? here_.finding(condition.cause, sentence, *manner.explanation).hint
                               : here_.finding(condition.cause, sentence).hint;
   }
@@ -127,17 +133,22 @@ const std::vector<HintFinder::Hypothesis>& HintFinder::about_directions() {
 }
 
 const std::vector<HintFinder::Hypothesis>& HintFinder::about_numbers() {
-  static const std::vector<Hypothesis> all = {
-      &HintFinder::not_finite,   &HintFinder::zero,          &HintFinder::sign,
-      &HintFinder::attribute_ignored, &HintFinder::named_factor,  &HintFinder::any_factor,
-      &HintFinder::axes_permuted, &HintFinder::other_input,   &HintFinder::mask_turned_round,
-      &HintFinder::rounded};
+  static const std::vector<Hypothesis> all = {&HintFinder::not_finite,
+                                              &HintFinder::zero,
+                                              &HintFinder::sign,
+                                              &HintFinder::attribute_ignored,
+                                              &HintFinder::named_factor,
+                                              &HintFinder::any_factor,
+                                              &HintFinder::axes_permuted,
+                                              &HintFinder::other_input,
+                                              &HintFinder::mask_turned_round,
+                                              &HintFinder::rounded};
   return all;
 }
 
 const std::vector<HintFinder::Hypothesis>& HintFinder::about_parts() {
   static const std::vector<Hypothesis> all = {
-      &HintFinder::jacobian,   &HintFinder::constant_residual, &HintFinder::residual_times_output,
+      &HintFinder::jacobian,    &HintFinder::constant_residual, &HintFinder::residual_times_output,
       &HintFinder::wrong_order, &HintFinder::skip_connection,   &HintFinder::factor_by_element,
       &HintFinder::wrong_point, &HintFinder::operand_exchanged, &HintFinder::factor_by_place};
   return all;
@@ -215,8 +226,8 @@ std::optional<Hint> find_hint(const Subject& subject, Line& line, const Tensors&
         std::find(subject.inputs.begin(), subject.inputs.end(), checked.name) - subject.inputs.begin();
     Causes& causes = of_inputs.emplace_back(HintFinder(subject, line, cotangents, gradients, report, r, input),
                                             OtherPoints(subject, line, cotangents, report, input, judge));
-    if (std::optional<Hint> hint = checked.by_direction ? causes.first_sure(HintFinder::about_directions())
-                                                        : causes.reason())
+    if (std::optional<Hint> hint =
+            checked.by_direction ? causes.first_sure(HintFinder::about_directions()) : causes.reason())
       return hint;
   }
   for (Causes& causes : of_inputs) {

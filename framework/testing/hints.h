@@ -1,5 +1,5 @@
-// The likely cause of a wrong gradient: hypotheses that must explain the whole difference within the error bars, here and
-// at other points.
+// The likely cause of a wrong gradient: hypotheses that must explain the whole difference within the error bars, here
+// and at other points.
 #pragma once
 
 #include <functional>
@@ -14,8 +14,8 @@ namespace gradus::testing {
 using Judge = std::function<InputReport(Line& line, const Tensors& cotangents, const Tensors& gradients,
                                         std::size_t input, bool by_element)>;
 
-/// What explains a gradient that the report calls wrong. Nothing where no hypothesis is sure: a wrong hint is worse than
-/// none.
+/// What explains a gradient that the report calls wrong. Nothing where no hypothesis is sure: a wrong hint is worse
+/// than none.
 std::optional<Hint> find_hint(const Subject& subject, Line& line, const Tensors& cotangents, const Tensors& gradients,
                               const CheckReport& report, const Judge& judge);
 

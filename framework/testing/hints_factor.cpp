@@ -1,9 +1,9 @@
 // One factor off, everywhere: 2, a dimension, an attribute, or any other.
 #include <set>
 
+#include "framework/tensor/creation.h"
 #include "framework/testing/hint_finder.h"
 #include "framework/testing/jacobian.h"
-#include "framework/tensor/creation.h"
 
 namespace gradus::testing {
 namespace {
@@ -44,8 +44,7 @@ Tensor grown(const Tensor& tensor, std::int64_t size) {
     const Numbers values = result.to_vector<double>();
     Numbers more(static_cast<std::size_t>(shape.numel()));
     for (std::int64_t e = 0; e < shape.numel(); ++e) {
-      const std::int64_t at = e / stride % (size + 1),
-                         line = e / (stride * (size + 1)) * (stride * size) + e % stride;
+      const std::int64_t at = e / stride % (size + 1), line = e / (stride * (size + 1)) * (stride * size) + e % stride;
       more[e] = values[line + (at < size ? at : 0) * stride];
       if (at == size && is_floating(tensor.dtype())) more[e] += 0.1 * (values[line + stride] - more[e]);
     }
@@ -206,11 +205,11 @@ std::optional<Finding> HintFinder::any_factor() {
   const std::string attribute = attribute_of(*found);
   const double more = *found - 1;
   const bool close = std::fabs(more) < 1e-3;
-  const std::string text = close ? fmt::format("it is the expected one times 1 {} {:.3g}, everywhere", more < 0 ? '-' : '+',
-                                               std::fabs(more))
-                                 : fmt::format("it is {:.9g} times the expected one, everywhere", *found);
-  Finding result = finding(Cause::constant_factor,
-                           text + (attribute.empty() ? "" : ": that is " + attribute), times_expected(*found));
+  const std::string text =
+      close ? fmt::format("it is the expected one times 1 {} {:.3g}, everywhere", more < 0 ? '-' : '+', std::fabs(more))
+            : fmt::format("it is {:.9g} times the expected one, everywhere", *found);
+  Finding result = finding(Cause::constant_factor, text + (attribute.empty() ? "" : ": that is " + attribute),
+                           times_expected(*found));
   result.claim = "a factor" + attribute;
   result.number = close ? more : *found;
   result.otherwise = text + "; with other values the factor is another one";
@@ -238,10 +237,10 @@ std::optional<Finding> HintFinder::factor_by_place() {
     for (std::int64_t e = 0; e < count(); ++e) candidate[e] *= along[axis.at(e)];
     if (distinct.size() < 3 || !fits(candidate, 1 + largest)) continue;
     const std::string shown = factors.size() < 60 ? factors : factors.substr(0, factors.rfind(',', 50)) + ", ...";
-    Finding found = finding(Cause::missing_factor,
-                            fmt::format("each {}{} has a factor of its own, whatever the values: {}", axis.kind,
-                                        axis.name, shown),
-                            candidate);
+    Finding found =
+        finding(Cause::missing_factor,
+                fmt::format("each {}{} has a factor of its own, whatever the values: {}", axis.kind, axis.name, shown),
+                candidate);
     found.claim = factors;
     return found;
   }
@@ -260,11 +259,12 @@ std::optional<Finding> HintFinder::attribute_ignored() {
       for (std::int64_t e = 0; e < count(); ++e)
         candidate[e] = there.derivative({input_, e, e + 1}, 1e-9 * scale_).value;
       if (!fits(candidate, 4)) continue;
-      return finding(Cause::attribute_ignored,
-                     fmt::format("it is the gradient for '{0}' = {1:g}, which is {2:g} here: backward has the usual value "
-                                 "of '{0}' in it",
-                                 attribute.name, attribute.usual, attribute.value),
-                     candidate);
+      return finding(
+          Cause::attribute_ignored,
+          fmt::format("it is the gradient for '{0}' = {1:g}, which is {2:g} here: backward has the usual value "
+                      "of '{0}' in it",
+                      attribute.name, attribute.usual, attribute.value),
+          candidate);
     } catch (const Error&) {
     }
   }

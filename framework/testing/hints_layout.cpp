@@ -33,10 +33,10 @@ std::optional<Finding> HintFinder::axes_permuted() {
     std::string axes;
     for (int axis : order) axes += (axes.empty() ? "" : ",") + std::to_string(axis);
     return finding(Cause::transposed,
-                rank == 2 ? (same_shape ? "it is the transpose of the expected one"
-                                        : "it holds the numbers of the transpose, without its shape")
-                          : fmt::format("it is the expected one with its axes permuted to ({})", axes),
-                candidate);
+                   rank == 2 ? (same_shape ? "it is the transpose of the expected one"
+                                           : "it holds the numbers of the transpose, without its shape")
+                             : fmt::format("it is the expected one with its axes permuted to ({})", axes),
+                   candidate);
   }
   return std::nullopt;
 }
@@ -48,8 +48,7 @@ Numbers HintFinder::expected_of(std::size_t j) {
     for (const ElementVerdict& element : report.elements) expected.push_back(element.expected);
     return expected;
   }
-  for (std::int64_t e = 0; e < count(); ++e)
-    expected.push_back(line_.derivative({j, e, e + 1}, 1e-9 * scale_).value);
+  for (std::int64_t e = 0; e < count(); ++e) expected.push_back(line_.derivative({j, e, e + 1}, 1e-9 * scale_).value);
   return expected;
 }
 
@@ -92,9 +91,9 @@ std::optional<Finding> HintFinder::wrong_order() {
       }
       if (!fits(candidate)) continue;
       return finding(Cause::wrong_order,
-                  shift == 0 ? fmt::format("it is the expected one backwards along axis {}", axis)
-                             : fmt::format("it is the expected one shifted by {} along axis {}", size - shift, axis),
-                  candidate);
+                     shift == 0 ? fmt::format("it is the expected one backwards along axis {}", axis)
+                                : fmt::format("it is the expected one shifted by {} along axis {}", size - shift, axis),
+                     candidate);
     }
     stride *= size;
   }
@@ -119,9 +118,9 @@ std::optional<Finding> HintFinder::few_elements() {
   std::string places;
   for (const ElementVerdict& element : found)
     places += (places.empty() ? "" : " and ") + place_of(shape_, element.element);
-  return finding(found.size() == 1 ? Cause::single_element : Cause::some_places,
-                 fmt::format("{} alone {} wrong, all others together are right", places,
-                             found.size() == 1 ? "is" : "are"));
+  return finding(
+      found.size() == 1 ? Cause::single_element : Cause::some_places,
+      fmt::format("{} alone {} wrong, all others together are right", places, found.size() == 1 ? "is" : "are"));
 }
 
 }  // namespace gradus::testing

@@ -52,9 +52,10 @@ class PromiseHints {
       const std::string what =
           at_most >= 2 && 2 * at_most >= std::count_if(large.begin(), large.end(), [](double v) { return v != 0; })
               ? fmt::format("no element of it grows beyond {:.6g}: it is clipped", most)
-              : fmt::format("it does not grow with the upstream gradient, once that is large (its length stays {:.6g}): "
-                            "one of them is clipped",
-                            std::sqrt(squares));
+              : fmt::format(
+                    "it does not grow with the upstream gradient, once that is large (its length stays {:.6g}): "
+                    "one of them is clipped",
+                    std::sqrt(squares));
       return Hint{Cause::clipped, subject_.inputs[i], what};
     }
     return std::nullopt;

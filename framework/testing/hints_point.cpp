@@ -50,9 +50,10 @@ std::optional<Finding> HintFinder::wrong_point() {
         for (std::int64_t e = 0; e < count(); ++e)
           close &= std::fabs(given_it[e] - expected_[e]) <= (normalised_point ? 1e-3 * scale_ : slack_[e]);
         if (close) {
-          return finding(Cause::wrong_point,
-                      fmt::format("it would be right if '{}' were {}: backward uses the one where the other is meant",
-                                  subject_.inputs[j], name));
+          return finding(
+              Cause::wrong_point,
+              fmt::format("it would be right if '{}' were {}: backward uses the one where the other is meant",
+                          subject_.inputs[j], name));
         }
         if (j != input_ || count() > 400 || normalised_point) continue;
         Tensors moved = line_.inputs();
@@ -63,10 +64,10 @@ std::optional<Finding> HintFinder::wrong_point() {
         for (std::int64_t e = 0; e < count(); ++e) candidate[e] = there.derivative({j, e, e + 1}, 1e-9 * scale_).value;
         if (fits(candidate, 4)) {
           return finding(Cause::wrong_point,
-                      fmt::format("it is the right gradient for another point, where '{}' is {}: the derivative is "
-                                  "taken at {} (or the input was already changed)",
-                                  of_input_.name, name, name),
-                      candidate);
+                         fmt::format("it is the right gradient for another point, where '{}' is {}: the derivative is "
+                                     "taken at {} (or the input was already changed)",
+                                     of_input_.name, name, name),
+                         candidate);
         }
       } catch (const Error&) {  // a point outside the op's domain is not the one
       }
@@ -89,8 +90,8 @@ std::optional<Finding> HintFinder::operand_exchanged() {
           turned[e] = values[e - e % (n * n) + (e % n) * n + e / n % n];
         if (is_expected(backward_with(j, from_values(inputs[j].shape(), turned, inputs[j].dtype())))) {
           return finding(Cause::transposed, fmt::format("it would be right if '{}' were transposed: it is used "
-                                                     "untransposed, or transposed where it should not be",
-                                                     subject_.inputs[j]));
+                                                        "untransposed, or transposed where it should not be",
+                                                        subject_.inputs[j]));
         }
       }
       for (std::size_t k = j + 1; k < inputs.size(); ++k) {
@@ -100,8 +101,8 @@ std::optional<Finding> HintFinder::operand_exchanged() {
         const Tensors found = subject_.backward(exchanged, cotangents_);
         if (is_expected(numbers_of(found[input_], count()))) {
           return finding(Cause::other_input,
-                      fmt::format("it would be right with '{}' and '{}' exchanged: the wrong operand is used",
-                                  subject_.inputs[j], subject_.inputs[k]));
+                         fmt::format("it would be right with '{}' and '{}' exchanged: the wrong operand is used",
+                                     subject_.inputs[j], subject_.inputs[k]));
         }
       }
     } catch (const Error&) {

@@ -20,16 +20,24 @@ bool are_f32(const Numbers& values) {
 
 }  // namespace
 
-/// The gradient does not see the digits of input j that f32 has not, though it does see those that f32 has.
+/// The gradient is the same for all numbers that f32 takes for one, and another for those next to them.
 bool HintFinder::sees_in_f32(std::size_t j) const {
   const Tensor& input = line_.inputs()[j];
   const Numbers values = input.to_vector<double>(), rounded = in_f32(values);
-  if (rounded == values || backward_with(j, from_values(input.shape(), rounded, input.dtype())) != yours_) return false;
-  Numbers moved = rounded;
-  for (double& value : moved) value *= 1 + 3 * 0x1p-23;
-  const Numbers now = backward_with(j, from_values(input.shape(), moved, input.dtype()));
+  if (rounded == values) return false;
+  const auto moved = [&](auto&& move) {
+    Numbers now = rounded;
+    for (double& value : now) value = move(value);
+    return backward_with(j, from_values(input.shape(), now, input.dtype()));
+  };
+  StreamReader reader(report_.seed, 7100 + j);
+  for (int trial = 0; trial < 6; ++trial) {
+    const Numbers within = moved([&](double value) { return value * (1 + 0x1p-26 * (2 * reader.next_uniform() - 1)); });
+    if (within != yours_) return false;
+  }
+  const Numbers beyond = moved([](double value) { return value * (1 + 3 * 0x1p-23); });
   std::int64_t changed = 0;
-  for (std::int64_t e = 0; e < count(); ++e) changed += !is_zero(e) && now[e] != yours_[e];
+  for (std::int64_t e = 0; e < count(); ++e) changed += !is_zero(e) && beyond[e] != yours_[e];
   return 3 * changed >= 2 * (weighty(true) + weighty(false));
 }
 
@@ -72,9 +80,10 @@ std::optional<Finding> HintFinder::rounded() {
   if (are_f32(entries)) return say("the derivatives of single outputs are numbers of f32: it is computed in f32");
   for (std::size_t j = 0; j < line_.inputs().size(); ++j) {
     if (line_.inputs()[j].defined() && line_.inputs()[j].dtype() == DType::f64 && sees_in_f32(j))
-      return say(fmt::format("it does not depend on what f32 has no digits for in '{}': something is computed in f32 "
-                             "from it",
-                             subject_.inputs[j]));
+      return say(
+          fmt::format("it does not depend on what f32 has no digits for in '{}': something is computed in f32 "
+                      "from it",
+                      subject_.inputs[j]));
   }
   return std::nullopt;
 }

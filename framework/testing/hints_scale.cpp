@@ -23,9 +23,10 @@ std::optional<Finding> HintFinder::zero() {
   const Numbers nothing(yours_.size(), 0.0);
   if (largest_magnitude(yours_) > 0 || !all_finite(yours_)) return std::nullopt;
   const bool arrives = gradients_[input_].defined();
-  return finding(Cause::zero,
-                 arrives ? "it is zero everywhere" : "no gradient arrives at all (none is returned, or the graph is cut)",
-                 nothing);
+  return finding(
+      Cause::zero,
+      arrives ? "it is zero everywhere" : "no gradient arrives at all (none is returned, or the graph is cut)",
+      nothing);
 }
 
 std::optional<Finding> HintFinder::sign() {

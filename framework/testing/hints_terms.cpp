@@ -56,11 +56,12 @@ std::optional<Finding> HintFinder::constant_residual() {
     const Numbers means = fit_lines(difference, axis, Numbers(yours_.size(), 1.0), false);
     for (std::int64_t e = 0; e < count(); ++e) candidate[e] += means[e];
     if (!fits(candidate, 2)) continue;
-    return finding(Cause::missing_mean_term,
-                fmt::format("the difference is constant along axis {}: the term with the mean (or the sum) over that "
-                            "axis is missing or wrong",
-                            axis),
-                candidate);
+    return finding(
+        Cause::missing_mean_term,
+        fmt::format("the difference is constant along axis {}: the term with the mean (or the sum) over that "
+                    "axis is missing or wrong",
+                    axis),
+        candidate);
   }
   return std::nullopt;
 }
@@ -93,16 +94,16 @@ std::optional<Finding> HintFinder::residual_times_output() {
         for (std::int64_t e = 0; e < count(); ++e) candidate[e] += part[e];
         if (!fits(candidate, 2)) continue;
         return with_constant ? finding(Cause::missing_mean_term,
-                                    fmt::format("the difference is one number for each line along axis {0} plus "
-                                                "another times {1}: the terms with the mean and with the variance "
-                                                "over that axis are missing or wrong",
-                                                axis, name),
-                                    candidate)
+                                       fmt::format("the difference is one number for each line along axis {0} plus "
+                                                   "another times {1}: the terms with the mean and with the variance "
+                                                   "over that axis are missing or wrong",
+                                                   axis, name),
+                                       candidate)
                              : finding(Cause::missing_output_term,
-                                    fmt::format("the difference is one number for each line along axis {} times {}: "
-                                                "the term with the sum over that axis is missing or wrong",
-                                                axis, name),
-                                    candidate);
+                                       fmt::format("the difference is one number for each line along axis {} times {}: "
+                                                   "the term with the sum over that axis is missing or wrong",
+                                                   axis, name),
+                                       candidate);
       }
     }
   }
@@ -115,19 +116,19 @@ std::optional<Finding> HintFinder::skip_connection() {
     const Numbers upstream = cotangents_[k].to_vector<double>();
     if (count() > 1 && fits(upstream)) {
       return finding(Cause::missing_factor,
-                  "it is the upstream gradient itself: the op's own derivative is not in it, at most that of a skip "
-                  "connection",
-                  upstream);
+                     "it is the upstream gradient itself: the op's own derivative is not in it, at most that of a skip "
+                     "connection",
+                     upstream);
     }
     for (const double sign : {-1.0, 1.0}) {
       Numbers candidate = expected_;
       for (std::int64_t e = 0; e < count(); ++e) candidate[e] += sign * upstream[e];
       if (!fits(candidate)) continue;
       return finding(Cause::last_use_only,
-                  sign < 0 ? "the upstream gradient itself is missing from it: one use of the input (a skip "
-                             "connection) does not count, `=` where `+=` is needed"
-                           : "the upstream gradient is added to it once too often",
-                  candidate);
+                     sign < 0 ? "the upstream gradient itself is missing from it: one use of the input (a skip "
+                                "connection) does not count, `=` where `+=` is needed"
+                              : "the upstream gradient is added to it once too often",
+                     candidate);
     }
   }
   return std::nullopt;

@@ -85,7 +85,9 @@ HintFinder::Support HintFinder::support_of(const Condition& condition) const {
 HintFinder::Manner HintFinder::manner_of(const Marks& marks) const {
   bool passes = true, blocks = true;
   double along = 0, squares = 0;
-  const auto is_there = [&](std::int64_t e) { return marks[e] == Mark::wrong || (marks[e] == Mark::open && wrong_[e]); };
+  const auto is_there = [&](std::int64_t e) {
+    return marks[e] == Mark::wrong || (marks[e] == Mark::open && wrong_[e]);
+  };
   for (std::int64_t e = 0; e < count(); ++e) {
     if (!known_[e] || !is_there(e)) continue;
     passes &= is_zero(e);
@@ -100,9 +102,9 @@ HintFinder::Manner HintFinder::manner_of(const Marks& marks) const {
     if (is_there(e)) candidate[e] *= factor;
   }
   if (!fits(candidate, 1 + std::fabs(factor))) return {};
-  return {blocks                           ? ", where yours is zero"
+  return {blocks                         ? ", where yours is zero"
           : std::fabs(factor - 1) < 1e-3 ? fmt::format(", where it is off by {:.1g} relative", std::fabs(factor - 1))
-                                           : fmt::format(", where it is {:.5g} times the expected one", factor),
+                                         : fmt::format(", where it is {:.5g} times the expected one", factor),
           candidate};
 }
 
@@ -126,11 +128,10 @@ std::vector<Condition> HintFinder::all_conditions() const {
   add_conditions_on_ids(all);
   add_conditions_on_triangles(all);
   add_conditions_on_signs(all);
-  all.push_back({.where = "gradient arrives exactly where the output does not depend on the element: what forward masks or "
-                          "leaves out is not left out in backward",
-                 .marks = [](const HintFinder& at) {
-                   return where(at.count(), [&](std::int64_t e) { return at.is_zero(e); });
-                 }});
+  all.push_back(
+      {.where = "gradient arrives exactly where the output does not depend on the element: what forward masks or "
+                "leaves out is not left out in backward",
+       .marks = [](const HintFinder& at) { return where(at.count(), [&](std::int64_t e) { return at.is_zero(e); }); }});
   const std::size_t with_a_reason = all.size();
   add_conditions_on_repetition(all);
   add_conditions_on_places(all);
@@ -187,9 +188,9 @@ void HintFinder::add_conditions_on_repetition(std::vector<Condition>& all) const
                        [j](const HintFinder& at) {
                          const Numbers values = at.by_element(j);
                          std::map<double, int> count = occurrences(at.tensor(j).to_vector<double>());
-                         return values.empty() ? Marks{} : where(at.count(), [&](std::int64_t e) {
-                           return count[values[e]] > 1;
-                         });
+                         return values.empty()
+                                    ? Marks{}
+                                    : where(at.count(), [&](std::int64_t e) { return count[values[e]] > 1; });
                        },
                    .cause = Cause::repeated_indices});
   }
@@ -203,7 +204,8 @@ void HintFinder::add_conditions_on_triangles(std::vector<Condition>& all) const 
                        [holds](const HintFinder& at) {
                          const Shape& shape = at.shape();
                          return where(at.count(), [&](std::int64_t e) {
-                           return holds(coordinate(shape, e, shape.rank() - 1) - coordinate(shape, e, shape.rank() - 2));
+                           return holds(coordinate(shape, e, shape.rank() - 1) -
+                                        coordinate(shape, e, shape.rank() - 2));
                          });
                        },
                    .by_place = true});
@@ -324,17 +326,17 @@ std::optional<Condition> HintFinder::at_some_places(const Axis& along) const {
   for (std::int64_t at = 0; alternate && at < size; ++at)
     alternate = open(at) || wrong.contains(at) == (at >= first % period && (at - first) % period == 0);
   if (wrong.size() == 1) {
-    condition.where = fmt::format("it is wrong only in {} {}{}{}", kind, first, axis,
-                                  last == size - 1 ? ", the last" : "");
+    condition.where =
+        fmt::format("it is wrong only in {} {}{}{}", kind, first, axis, last == size - 1 ? ", the last" : "");
     if (stride == 1 && size == count()) condition.cause = Cause::single_element;
   } else if (first > highest_right) {
     condition.cause = Cause::boundary;
-    condition.where = fmt::format("it is right up to {0} {1}, and wrong from {0} {2} on{3}", kind, highest_right, first,
-                                  axis);
+    condition.where =
+        fmt::format("it is right up to {0} {1}, and wrong from {0} {2} on{3}", kind, highest_right, first, axis);
   } else if (last < lowest_right) {
     condition.cause = Cause::boundary;
-    condition.where = fmt::format("it is wrong up to {0} {1}, and right from {0} {2} on{3}", kind, last, lowest_right,
-                                  axis);
+    condition.where =
+        fmt::format("it is wrong up to {0} {1}, and right from {0} {2} on{3}", kind, last, lowest_right, axis);
   } else if (last - first + 1 == static_cast<std::int64_t>(wrong.size())) {
     condition.where = fmt::format("it is wrong only in {} {} to {}{}", plural, first, last, axis);
   } else if (alternate && period > 1) {
@@ -398,11 +400,12 @@ void HintFinder::add_thresholds(std::vector<Condition>& all) const {
           if (wrong_[e] && number(values[e]) < lowest_wrong) lowest_wrong = number(values[edge = e]);
           if (wrong_[e] && (farthest < 0 || number(values[e]) > number(values[farthest]))) farthest = e;
         }
-        if (!(lowest_wrong > highest_right) || wrong < 2 || right < 2 || !jumps(values, beside, edge, farthest)) continue;
+        if (!(lowest_wrong > highest_right) || wrong < 2 || right < 2 || !jumps(values, beside, edge, farthest))
+          continue;
         const double low = std::min(sign * highest_right, sign * lowest_wrong),
                      high = std::max(sign * highest_right, sign * lowest_wrong);
-        all.push_back({.where = fmt::format("it is wrong exactly where {} is {} a value between {:.3g} and {:.3g}", text,
-                                            sign > 0 ? "above" : "below", low, high),
+        all.push_back({.where = fmt::format("it is wrong exactly where {} is {} a value between {:.3g} and {:.3g}",
+                                            text, sign > 0 ? "above" : "below", low, high),
                        .marks = [=](const HintFinder& at) {
                          Marks marks;
                          for (const double value : values_at(at))

@@ -1,7 +1,7 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
-
-#include <fmt/ranges.h>
 
 #include "framework/testing/jacobian.h"
 
@@ -80,8 +80,8 @@ std::optional<Finding> Jacobians::only_missing() const {
     }
   }
   if (kept.empty() || missing.empty()) return std::nullopt;
-  for (const auto pattern : {&Jacobians::one_output_partly_used, &Jacobians::diagonal_kept, &Jacobians::slice_kept, &Jacobians::one_use_kept,
-                             &Jacobians::triangle_lost, &Jacobians::places_lost}) {
+  for (const auto pattern : {&Jacobians::one_output_partly_used, &Jacobians::diagonal_kept, &Jacobians::slice_kept,
+                             &Jacobians::one_use_kept, &Jacobians::triangle_lost, &Jacobians::places_lost}) {
     if (std::optional<Finding> found = (this->*pattern)(kept, missing)) return found;
   }
   return std::nullopt;
@@ -95,13 +95,15 @@ std::optional<Finding> Jacobians::one_output_partly_used(const Entries& kept, co
   std::set<std::int64_t> lost;
   for (const auto& [o, e] : missing) lost.insert(o);
   const auto is_elsewhere = [&](const auto& at) { return at.first < output.begin || at.first >= output.end(); };
-  if (std::any_of(missing.begin(), missing.end(), is_elsewhere) || std::all_of(kept.begin(), kept.end(), is_elsewhere) ||
+  if (std::any_of(missing.begin(), missing.end(), is_elsewhere) ||
+      std::all_of(kept.begin(), kept.end(), is_elsewhere) ||
       std::any_of(kept.begin(), kept.end(), [&](const auto& at) { return lost.contains(at.first); }))
     return std::nullopt;
-  return about(Cause::upstream_partly_used,
-               fmt::format("the upstream gradient of the output '{}' is not used at {} of its elements, the first is {}",
-                           output.name, lost.size(), place_of(output.shape, *lost.begin() - output.begin)),
-               "some of " + output.name);
+  return about(
+      Cause::upstream_partly_used,
+      fmt::format("the upstream gradient of the output '{}' is not used at {} of its elements, the first is {}",
+                  output.name, lost.size(), place_of(output.shape, *lost.begin() - output.begin)),
+      "some of " + output.name);
 }
 
 std::optional<Finding> Jacobians::diagonal_kept(const Entries& kept, const Entries& missing) const {

@@ -22,11 +22,13 @@ Numbers drawn_anew(const Numbers& values, bool inner, StreamReader& reader) {
   std::sort(sorted.begin(), sorted.end());
   const auto count = static_cast<std::int64_t>(values.size());
   const bool repeat = std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
-  const bool on_grid = std::all_of(sorted.begin(), sorted.end(), [](double value) { return value == std::rint(value); });
+  const bool on_grid =
+      std::all_of(sorted.begin(), sorted.end(), [](double value) { return value == std::rint(value); });
   const std::vector<std::int64_t> order = permutation(count, reader);
   for (std::int64_t e = 0; e < count; ++e) {
     const std::int64_t rank = inner ? count / 4 + order[e] / 2 : order[e];
-    const double share = inner ? 0.05 + 0.2 * (order[e] % 2) + 0.05 * reader.next_uniform() : 0.3 * reader.next_uniform();
+    const double share =
+        inner ? 0.05 + 0.2 * (order[e] % 2) + 0.05 * reader.next_uniform() : 0.3 * reader.next_uniform();
     result[e] = sorted[rank];
     if (!repeat && !on_grid && rank + 1 < count) result[e] += share * (sorted[rank + 1] - sorted[rank]);
   }
@@ -41,7 +43,8 @@ Numbers exchanged(const Numbers& values, bool are_ids, StreamReader& reader) {
   Numbers result(values.size());
   for (std::size_t e = 0; e < values.size(); ++e) {
     const bool redraw = are_ids && labels.size() < values.size();
-    result[e] = redraw ? labels[reader.next_integer(0, static_cast<std::int64_t>(labels.size()) - 1)] : values[order[e]];
+    result[e] =
+        redraw ? labels[reader.next_integer(0, static_cast<std::int64_t>(labels.size()) - 1)] : values[order[e]];
   }
   return result;
 }
@@ -66,8 +69,8 @@ struct OtherPoints::Point {
   std::optional<HintFinder> finder;
 };
 
-OtherPoints::OtherPoints(const Subject& subject, const Line& line, const Tensors& cotangents,
-                         const CheckReport& report, std::size_t input, const Judge& judge)
+OtherPoints::OtherPoints(const Subject& subject, const Line& line, const Tensors& cotangents, const CheckReport& report,
+                         std::size_t input, const Judge& judge)
     : subject_(subject),
       inputs_(clones(line.inputs())),
       cotangents_(cotangents),
@@ -77,9 +80,7 @@ OtherPoints::OtherPoints(const Subject& subject, const Line& line, const Tensors
 OtherPoints::OtherPoints(OtherPoints&&) = default;
 OtherPoints::~OtherPoints() = default;
 
-HintFinder* OtherPoints::shuffled() {
-  return find(shuffled_, {Kind::shuffled, Kind::shuffled_but_integers});
-}
+HintFinder* OtherPoints::shuffled() { return find(shuffled_, {Kind::shuffled, Kind::shuffled_but_integers}); }
 HintFinder* OtherPoints::inner() { return find(inner_, {Kind::inner}); }
 HintFinder* OtherPoints::upstream() { return find(upstream_, {Kind::upstream}); }
 

@@ -16,7 +16,8 @@ class OtherPoints {
   OtherPoints(OtherPoints&&);
   ~OtherPoints();
 
-  // Each is made when it is first asked for, with an upstream gradient of its own; null where nothing can be told there.
+  // Each is made when it is first asked for, with an upstream gradient of its own; null where nothing can be told
+  // there.
   HintFinder* shuffled();  ///< the values of every input at other places, ids exchanged for each other
   HintFinder* inner();     ///< only values from the middle half of those of each input
   HintFinder* upstream();  ///< the same inputs
