@@ -38,7 +38,7 @@ TEST_CASE("help, without arguments and everywhere, leads to examples that run") 
   CHECK(nothing.status == 0);
   CHECK(nothing.out == help.out);
   CHECK(nothing.err.empty());
-  CHECK(has(help.out, "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 129/130/143 interrupted."));
+  CHECK(has(help.out, "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number,\n129/130/143 interrupted."));
   CHECK(run_program(folder, {"--version"}).out == "gradus 0.1.0\ninstructions: " + describe_instructions() + "\n");
 
   must_run(folder, "world . --train_people 6 --held_out_people 6 --places 4");

@@ -27,7 +27,7 @@ CLI::Option* add_course_flags(CLI::App& command, CourseFlags& flags, const std::
     const bool is_used = help.contains(name);
     CLI::Option* option = command.add_option(name, (is_used ? flags : *flags.unused).*member, is_used ? help.at(name) : "");
     if (name.ends_with("_path")) option->type_name("FILE");
-    else if (is_used) option->capture_default_str();
+    else option->capture_default_str();
     if (!is_used) option->group(unused_group);
   };
   add("--reading_params_path", &CourseFlags::reading_params_path);

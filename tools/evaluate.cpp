@@ -72,7 +72,7 @@ void evaluate(const CLI::App& command, const EvaluateOptions& options) {
        {"--eval_corpus_path", options.eval_corpus_path}},
       {{"--outputs_path", options.outputs_path}, {"--people", options.people}, {"--json", options.common.json}});
   if (!options.corpus.empty() && is_same_file(options.eval_corpus_path, options.corpus))
-    fail<UsageError>("CORPUS and --eval_corpus_path are the same file, {}: one takes the documents, the other the questions", options.corpus);
+    refuse_questions(options.eval_corpus_path, "this is the corpus itself");
   require_no_model(
       {{"--outputs_path", options.outputs_path}, {"--people", options.people}, {"--json", options.common.json}});
   models::LoadedModel loaded =

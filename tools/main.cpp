@@ -41,7 +41,7 @@ int run(int argc, char** argv) {
       "  gradus demo                        the whole job on a small built-in world\n"
       "  gradus pretrain vanilla wiki.txt --writing_params_path pretrained.params\n"
       "  gradus gradcheck --op layer_norm   is this gradient right?\n\n"
-      "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number, 129/130/143 interrupted.",
+      "Exit codes: 0 done, 1 failed, 2 usage, 3 input file, 4 not a number,\n129/130/143 interrupted.",
       "gradus");
   program.formatter(std::make_shared<tools::HelpFormatter>());
   program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

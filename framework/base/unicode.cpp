@@ -35,8 +35,7 @@ std::string encode_utf8(char32_t character) {
 
 bool is_control(char32_t character) {
   const auto between = [character](char32_t first, char32_t last) { return first <= character && character <= last; };
-  return character < 0x20 || between(0x7F, 0x9F) || character == 0x200B || between(0x200E, 0x200F) ||
-         between(0x2028, 0x202E) || between(0x2060, 0x2064) || between(0x2066, 0x2069) || character == 0xFEFF;
+  return character < 0x20 || between(0x7F, 0x9F) || between(0x2028, 0x202E) || between(0x2066, 0x2069);
 }
 
 }  // namespace gradus

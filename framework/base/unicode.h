@@ -17,9 +17,8 @@ Utf8Character utf8_character_at(std::string_view bytes, std::size_t at);
 
 std::string encode_utf8(char32_t character);
 
-/// Whether a terminal would obey the character instead of showing it, take it for the end of a line, or show nothing: the
-/// controls (C0, DEL, C1), the line and the paragraph separator, what turns the direction of writing, and what has no
-/// width, but for the two joiners, which some scripts write words with.
+/// Whether a terminal would obey the character instead of showing it, or take it for the end of a line: the controls
+/// (C0, DEL, C1), the line and the paragraph separator, and what turns the direction of writing.
 bool is_control(char32_t character);
 
 }  // namespace gradus

@@ -144,7 +144,7 @@ TextFile parse_text(std::string_view bytes, const std::string& path) {
       ++(before_newline ? odd.crlf : odd.cr);
       length += before_newline;
       character = U'\n';
-    } else if (is_control(character) && character != U'\n' && character != U'\t') {
+    } else if ((is_control(character) && character != U'\n' && character != U'\t') || character == byte_order_mark) {
       odd.note_hidden(character, line);
     }
     line += character == U'\n';

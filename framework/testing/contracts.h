@@ -1,13 +1,12 @@
 // What a gradient must keep whatever its values are.
 #pragma once
 
-#include "framework/testing/gradcheck.h"
-#include "framework/testing/line.h"
+#include "framework/testing/judge.h"
 
 namespace gradus::testing {
 
-/// Checks every contract at one point. `gradients` are the claimed ones there, for `cotangents`.
-std::vector<ContractReport> check_contracts(const Subject& subject, Line& line, const Tensors& cotangents,
-                                            const Tensors& gradients, const CheckOptions& options);
+/// Checks every contract at one point. `gradients` are the claimed ones there, `own_rounding` how far they may be off.
+std::vector<ContractReport> check_contracts(const CheckedPoint& point, const Tensors& gradients,
+                                            const std::vector<Numbers>& own_rounding);
 
 }  // namespace gradus::testing

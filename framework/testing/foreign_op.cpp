@@ -94,7 +94,10 @@ class ForeignOp::Session {
   }
 
   Tensors backward(const Tensors& tensors, const Tensors& cotangents) {
-    const Tensors outputs = outputs_at(tensors);
+    return backward(tensors, outputs_at(tensors), cotangents);
+  }
+
+  Tensors backward(const Tensors& tensors, const Tensors& outputs, const Tensors& cotangents) {
     return run(Request::backward, Stage::backward, Role::gradient, input_count(),
                {{Role::input, tensors}, {Role::output, outputs}, {Role::cotangent, cotangents}});
   }
@@ -148,6 +151,7 @@ class ForeignOp::Session {
       explain_end(who(), *ended, answer, timeout, layout);
     }
     if (process_->control().result == Result::done) return;
+    if (process_->control().result == Result::refused) explain_result(who(), process_->control());
     // After an exception, nobody knows what state the library is in.
     const std::unique_ptr<Process> left = std::move(process_);
     explain_result(who(), left->control());
@@ -327,6 +331,8 @@ Subject ForeignOp::subject() const {
   for (int i = 0; i < session->input_count(); ++i) {
     subject.inputs.push_back(session->record().inputs[i].name);
     subject.differentiable.push_back(session->record().inputs[i].differentiable);
+    const ForeignInput& input = session->inputs[static_cast<std::size_t>(i)];
+    subject.ranges.push_back(input.normal ? Range{} : Range{input.low, input.high});
   }
   for (int k = 0; k < session->output_count(); ++k) subject.outputs.push_back(session->record().outputs[k].name);
   for (int a = 0; a < session->record().attribute_count; ++a) {
@@ -340,6 +346,13 @@ Subject ForeignOp::subject() const {
   subject.forward = [session](const Tensors& inputs) { return session->forward(inputs); };
   subject.backward = [session](const Tensors& inputs, const Tensors& cotangents) {
     return session->backward(inputs, cotangents);
+  };
+  subject.backward_with = [session](const Tensors& inputs, const Tensors& outputs, const Tensors& cotangents) {
+    return session->backward(inputs, outputs, cotangents);
+  };
+  subject.is_refusal = [](const Error& error) {
+    const auto* failure = dynamic_cast<const ForeignFailure*>(&error);
+    return failure && failure->kind == Kind::refused;
   };
   if (session->record().has_jvp) {
     subject.tangent_of = [session](const Tensors& inputs, const Tensors& tangents) {
@@ -410,8 +423,8 @@ ForeignOp ForeignLibrary::op(const std::string& name, const std::map<std::string
 }
 
 CheckReport check(const ForeignOp& op, const Tensors& inputs, const CheckOptions& options) {
+  CheckReport report = check(op.subject(), inputs, options);  // first: the first calls of all are judged too
   op.look_for_reads_before_buffers(inputs);
-  CheckReport report = check(op.subject(), inputs, options);
   report.contracts.push_back({.name = "within its buffers, every element written"});
   return report;
 }

@@ -11,13 +11,11 @@
 #include "framework/testing/jacobian.h"
 #include "framework/testing/line.h"
 #include "framework/testing/numbers.h"
+#include "framework/testing/own_rounding.h"
 
 namespace gradus::testing {
 namespace {
 
-/// Share of the largest gradient by which differences of a forward in f32 may be off although their bars deny it: its
-/// roundings are too few and too large to be all seen as noise.
-constexpr double trust_in_f32 = 2e-3;
 /// Far from the streams that inputs are drawn from: a cotangent that equals an input would hide their exchange.
 constexpr std::uint64_t cotangent_stream = std::uint64_t{1} << 50;
 
@@ -40,18 +38,18 @@ class Checker {
                                       : line_.inputs()[i].dtype()));
     }
     draw_cotangents();
-    doubt_outputs_without_value();
+    leave_out_what_has_no_differences();
     gradients_ = subject_.backward(clones(line_.inputs()), clones(cotangents_));
     if (!shapes_are_right()) return finish(start);
-    measure_own_rounding();
+    const std::vector<Numbers> rounding = own_rounding(subject_, line_, cotangents_, gradients_, options_.seed);
+    const CheckedPoint point{subject_, line_, cotangents_, options_, has_nan_outputs_};
     if (options_.contracts) {
-      for (ContractReport& contract : check_contracts(subject_, line_, cotangents_, gradients_, options_))
+      for (ContractReport& contract : check_contracts(point, gradients_, rounding))
         report_.contracts.push_back(std::move(contract));
     }
-    const CheckedPoint point{subject_, line_, cotangents_, options_, has_nan_outputs_};
     for (std::size_t i = 0; i < line_.inputs().size(); ++i) {
       if (!subject_.differentiable[i]) continue;
-      report_.inputs.push_back(check_input(point, i, gradients_[i], own_rounding_[i]));
+      report_.inputs.push_back(check_input(point, i, gradients_[i], rounding[i]));
       if (options_.on_input) options_.on_input(report_.inputs.back());
     }
     if (options_.hints) look_for_hint();
@@ -84,73 +82,54 @@ class Checker {
     return finding.empty();
   }
 
-  /// Unit roundoff of the claimed gradient.
-  double unit_of(const Tensor& input) const {
-    return input.dtype() == DType::f64 && subject_.backward_dtype == DType::f64 ? 0x1p-53 : 0x1p-24;
-  }
-
-  /// How much the claimed gradient moves when its inputs move by a rounding error: no check can ask for more.
-  void measure_own_rounding() {
-    own_rounding_.assign(line_.inputs().size(), 0);
-    for (int trial = 0; trial < 2; ++trial) {
-      Tensors moved;
-      StreamReader reader(options_.seed, 5000 + trial);
-      for (std::size_t i = 0; i < line_.inputs().size(); ++i) {
-        const Tensor& input = line_.inputs()[i];
-        if (!subject_.differentiable[i]) {
-          moved.push_back(input);
-          continue;
-        }
-        Numbers values = input.to_vector<double>();
-        const double unit = unit_of(input);
-        for (double& value : values) value *= reader.next_integer(0, 1) ? 1 + 2 * unit : 1 - 2 * unit;
-        moved.push_back(from_values(input.shape(), values, input.dtype()));
-      }
-      const Tensors again = subject_.backward(moved, clones(cotangents_));
-      for (std::size_t i = 0; i < again.size() && i < gradients_.size(); ++i) {
-        if (!subject_.differentiable[i]) continue;
-        const Numbers a = numbers_of(gradients_[i], line_.inputs()[i].numel()),
-                      b = numbers_of(again[i], line_.inputs()[i].numel());
-        const double unit = unit_of(line_.inputs()[i]);
-        const double change = largest_difference(a, b), scale = largest_magnitude(a);
-        // At a kink the change is a jump, not rounding: it must not hide an error.
-        own_rounding_[i] =
-            std::max(own_rounding_[i], std::min(std::isfinite(change) ? change : 0.0, 4096 * unit * scale));
-        own_rounding_[i] = std::max(own_rounding_[i], 64 * unit * scale);
-        if (line_.inputs()[i].dtype() != DType::f64)
-          own_rounding_[i] = std::max(own_rounding_[i], trust_in_f32 * scale);
-      }
-    }
-  }
-
   void look_for_hint() {
     for (const ContractReport& contract : report_.contracts) {
       if (contract.held) continue;
       report_.hint = hint_of_broken_promise(subject_, line_, cotangents_, gradients_, report_, contract);
       if (report_.hint) return;
     }
-    const Judge judge = [&](Line& line, const Tensors& cotangents, const Tensors& gradients, std::size_t i,
-                            bool by_element) {
+    const JudgeElsewhere judge = [&](Line& line, const Tensors& cotangents, const Tensors& gradients, std::size_t i) {
       CheckOptions options = options_;
-      if (by_element) options.every_element_up_to = std::numeric_limits<std::int64_t>::max();
-      return check_input({subject_, line, cotangents, options}, i, gradients[i], own_rounding_[i]);
+      options.every_element_up_to = std::numeric_limits<std::int64_t>::max();
+      const std::vector<Numbers> rounding = own_rounding(subject_, line, cotangents, gradients, options.seed);
+      return check_input({subject_, line, cotangents, options}, i, gradients[i], rounding[i]);
     };
     report_.hint = find_hint(subject_, line_, cotangents_, gradients_, report_, judge);
   }
 
-  /// Differences of NaN are none: where forward gives NaN, no gradient can be told right.
-  void doubt_outputs_without_value() {
+  /// Of infinity and NaN there are no differences: such outputs count for nothing. Those beside them count for less, so
+  /// that sums stay finite. Where forward gives NaN, no gradient can be told right.
+  void leave_out_what_has_no_differences() {
+    bool any_counts = false, any_left_out = false;
     for (std::size_t k = 0; k < line_.outputs().size(); ++k) {
       if (!cotangents_[k].defined()) continue;
-      const Numbers values = line_.outputs()[k].to_vector<double>();
-      const auto bad = std::find_if(values.begin(), values.end(), [](double value) { return std::isnan(value); });
-      if (bad == values.end()) continue;
-      has_nan_outputs_ = true;
-      report_.verdict = worse(report_.verdict, Verdict::cannot_tell);
-      report_.note = fmt::format("forward gives NaN for the output '{}' at {}: nothing can be told about its gradient",
+      const Tensor& output = line_.outputs()[k];
+      const double huge = output.dtype() == DType::f64 ? 1e270 : 1e32;
+      const Numbers values = output.to_vector<double>();
+      Numbers counting = cotangents_[k].to_vector<double>();
+      std::vector<std::size_t> left_out;
+      std::size_t shown = 0;
+      for (std::size_t e = 0; e < values.size(); ++e) {
+        if (std::fabs(values[e]) > huge) counting[e] *= output.dtype() == DType::f64 ? 0x1p-120 : 0x1p-24;
+        if (std::isfinite(values[e])) continue;
+        counting[e] = 0;
+        left_out.push_back(e);
+        if (std::isnan(values[e]) && !std::isnan(values[left_out[shown]])) shown = left_out.size() - 1;
+      }
+      any_counts |= left_out.size() < values.size();
+      cotangents_[k] = from_values(output.shape(), counting, output.dtype());
+      if (left_out.empty()) continue;
+      any_left_out = true;
+      const double value = values[left_out[shown]];
+      has_nan_outputs_ |= std::isnan(value);
+      report_.note = fmt::format("forward gives {} for the output '{}' at {}{}: {}", std::isnan(value) ? "NaN" : fmt::format("{}", value),
                                  k < subject_.outputs.size() ? subject_.outputs[k] : std::to_string(k),
-                                 place_of(line_.outputs()[k].shape(), bad - values.begin()));
+                                 place_of(output.shape(), static_cast<std::int64_t>(left_out[shown])),
+                                 left_out.size() > 1 ? fmt::format(" and {} more", left_out.size() - 1) : "",
+                                 std::isnan(value) ? "nothing can be told about its gradient" : "left out");
     }
+    if (has_nan_outputs_ || (any_left_out && !any_counts)) report_.verdict = worse(report_.verdict, Verdict::cannot_tell);
+    line_.set_cotangents(cotangents_);
   }
 
   CheckReport finish(std::chrono::steady_clock::time_point start) {
@@ -188,7 +167,6 @@ class Checker {
   Line line_;
   Generator generator_;
   Tensors cotangents_, gradients_;
-  std::vector<double> own_rounding_;
   bool has_nan_outputs_ = false;
   CheckReport report_;
 };

@@ -39,7 +39,9 @@ struct ElementVerdict {
   std::int64_t element = 0;  ///< row-major
   double yours = 0, expected = 0, bar = 0;
   Verdict verdict = Verdict::agree;
-  bool at_kink = false;  ///< between the slopes on both sides
+  bool at_kink = false;      ///< between the slopes on both sides
+  bool is_constant = false;  ///< forward does not move by a bit
+  bool left_out = false;     ///< not a number, as what forward gives there: nothing to judge
   double allowed = 0;    ///< differences up to here are within the bars
 };
 
@@ -51,6 +53,7 @@ struct InputReport {
   bool by_direction = false;             ///< `elements` are then those that bisection found
   std::int64_t checked = 0, failed = 0;  ///< elements (or directions)
   std::int64_t undecided = 0;
+  std::int64_t left_out = 0;  ///< elements that are infinite or NaN, or reach outputs that are
   std::int64_t subgradients = 0;  ///< elements at a kink with a value between the slopes
   ElementVerdict worst = {};
   std::vector<ElementVerdict> elements = {};  ///< every one that was checked singly

@@ -113,7 +113,7 @@ HintFinder::HintFinder(const Subject& subject, Line& line, const Tensors& cotang
   for (const ElementVerdict& element : numbers) {
     yours_.push_back(element.yours);
     expected_.push_back(element.expected);
-    known_.push_back(element.verdict != Verdict::cannot_tell && std::isfinite(element.expected));
+    known_.push_back(element.verdict != Verdict::cannot_tell && !element.left_out && std::isfinite(element.expected));
     wrong_.push_back(element.verdict == Verdict::disagree);
     allowed_.push_back(element.allowed);
   }
@@ -217,7 +217,7 @@ std::optional<Finding> HintFinder::jacobian() {
 }
 
 std::optional<Hint> find_hint(const Subject& subject, Line& line, const Tensors& cotangents, const Tensors& gradients,
-                              const CheckReport& report, const Judge& judge) {
+                              const CheckReport& report, const JudgeElsewhere& judge) {
   std::list<Causes> of_inputs;
   for (std::size_t r = 0; r < report.inputs.size(); ++r) {
     const InputReport& checked = report.inputs[r];

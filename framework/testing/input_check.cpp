@@ -1,18 +1,19 @@
 #include "framework/testing/input_check.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 
-#include "framework/autograd/modes.h"
+#include "framework/base/plural.h"
 #include "framework/tensor/creation.h"
+#include "framework/testing/jacobian.h"
 #include "framework/testing/mutants.h"
 #include "framework/testing/numbers.h"
 
 namespace gradus::testing {
 namespace {
 
-/// Differences beyond this many bars are called wrong.
-constexpr double bars_allowed = 10;
 /// Where the bars are wider than this share of the largest gradient, nothing can be told.
 constexpr double coarsest_resolution = 1e-3;
 /// The same for a forward in single precision, which leaves differences few digits.
@@ -31,132 +32,93 @@ double dot(const Numbers& values, const std::vector<std::int8_t>& signs, std::in
 
 class InputCheck {
  public:
-  InputCheck(const CheckedPoint& point, std::size_t input, const Tensor& gradient, double own_rounding)
-      : subject_(point.subject),
+  InputCheck(const CheckedPoint& point, std::size_t input, const Tensor& gradient, const Numbers& own_rounding)
+      : point_(point),
+        subject_(point.subject),
         line_(point.line),
         cotangents_(point.cotangents),
         options_(point.options),
-        nan_outputs_(point.nan_outputs),
         input_(input),
         yours_(numbers_of(gradient, line_.inputs()[input].numel())),
         own_rounding_(own_rounding),
-        exact_(static_cast<bool>(subject_.tangent_of)),
-        result_{.name = subject_.inputs[input], .spec = line_.inputs()[input].spec()} {}
+        result_{.name = subject_.inputs[input], .spec = line_.inputs()[input].spec()} {
+    judge_.emplace(point_, input_, own_rounding_);
+  }
 
   InputReport run() {
     result_.by_direction = line_.inputs()[input_].numel() > options_.every_element_up_to;
     if (result_.by_direction) check_directions();
     else check_elements();
-    result_.oracle = exact_                                  ? "forward mode"
+    result_.oracle = judge_->is_exact()                      ? "forward mode"
                      : subject_.backward_dtype == DType::f64 ? "differences"
                                                              : "differences of the f64 forward";
-    for (const ElementVerdict& judged : result_.by_direction ? result_.directions : result_.elements) {
-      result_.failed += judged.verdict == Verdict::disagree;
-      result_.undecided += judged.verdict == Verdict::cannot_tell;
-    }
+    result_.refuted = judge_->refuted();
+    count(result_.by_direction ? result_.directions : result_.elements);
     result_.verdict = result_.failed > 0      ? Verdict::disagree
                       : result_.undecided > 0 ? Verdict::cannot_tell
                                               : Verdict::agree;
-    if (result_.verdict == Verdict::agree && is_accused()) {
-      result_.verdict = Verdict::cannot_tell;
-      result_.note = "a direction disagrees, and no single element";
-    }
-    if (result_.verdict == Verdict::agree && result_.mutants > result_.mutants_caught) {
-      std::string names;
-      for (const std::string& name : result_.blind_to) names += (names.empty() ? "" : ", ") + name;
-      result_.verdict = Verdict::cannot_tell;
-      result_.note = "vacuous: this point cannot distinguish your gradient from: " + names;
-    }
+    if (has_no_culprit_) doubt("a direction disagrees, and no single element");
+    if (result_.left_out == result_.checked && result_.checked > 0) doubt("nothing here has a number");
+    doubt_what_does_not_move();
+    if (result_.mutants > result_.mutants_caught)
+      doubt(fmt::format("vacuous: this point cannot distinguish your gradient from: {}", fmt::join(result_.blind_to, ", ")));
+    explain_doubts();
     return std::move(result_);
   }
 
  private:
-  /// For a sum of `elements` claimed numbers with random signs.
-  double own_rounding(std::int64_t elements) const { return own_rounding_ * std::sqrt(static_cast<double>(elements)); }
-
-  ElementVerdict judge(const Direction& direction, std::int64_t number, double yours, double scale) {
-    ElementVerdict verdict{.element = number, .yours = yours};
-    Derivative derivative = line_.derivative(direction, 1e-9 * std::max(scale, std::fabs(yours)));
-    if (exact_ && !derivative.at_kink) derivative = better_of(derivative, exact_along(direction));
-    const double rounding = own_rounding(direction.end - direction.begin);
-    const auto fits = [&] {
-      if (derivative.at_kink) {
-        const double slack = bars_allowed * derivative.side_bar + rounding;
-        return yours >= std::min(derivative.left, derivative.right) - slack &&
-               yours <= std::max(derivative.left, derivative.right) + slack;
-      }
-      return std::fabs(yours - derivative.value) <= bars_allowed * derivative.bar + rounding;
-    };
-    if (derivative.conclusive && !fits() && !is_accused()) {  // before accusing: more ladders
-      const Derivative again = line_.derivative(direction, 0, Line::Effort::thorough);
-      const bool elsewhere = std::fabs(again.value - derivative.value) > again.bar + derivative.bar;
-      if (again.at_kink || (!exact_ && (!again.conclusive || again.bar < derivative.bar || elsewhere)))
-        derivative = again;
+  void count(const std::vector<ElementVerdict>& verdicts) {
+    for (const ElementVerdict& judged : verdicts) {
+      result_.failed += judged.verdict == Verdict::disagree;
+      result_.undecided += judged.verdict == Verdict::cannot_tell;
+      result_.left_out += judged.left_out;
+      result_.subgradients += judged.at_kink;
     }
-    if (derivative.constant && nan_outputs_) derivative.conclusive = false;  // NaN does not change, whatever it hides
-    verdict.expected = derivative.value;
-    verdict.bar = derivative.bar;
-    verdict.allowed = bars_allowed * derivative.bar + (derivative.at_kink ? 0 : rounding);
-    if (!derivative.conclusive) {
-      verdict.verdict = std::isfinite(yours) || nan_outputs_ ? Verdict::cannot_tell : Verdict::disagree;
-    } else if (!fits()) {
-      verdict.verdict = Verdict::disagree;
-    } else if (derivative.at_kink) {
-      ++result_.subgradients;
-      verdict.at_kink = true;
-    } else if (derivative.constant && yours == 0) {
-      verdict.bar = verdict.allowed = 0;
-    }
-    return verdict;
   }
 
-  bool is_accused() const {
-    return std::any_of(result_.directions.begin(), result_.directions.end(),
-                       [](const ElementVerdict& verdict) { return verdict.verdict == Verdict::disagree; });
+  /// "Cannot tell" for an agreement that means nothing.
+  void doubt(const std::string& reason) {
+    if (result_.verdict == Verdict::cannot_tell && result_.note.empty()) result_.note = reason;
+    if (result_.verdict != Verdict::agree && !(has_no_culprit_ && result_.failed > 0)) return;
+    result_.verdict = Verdict::cannot_tell;
+    result_.note = reason;
   }
 
-  /// Directional derivative by the subject's own forward mode.
-  Derivative exact_along(const Direction& direction) {
-    const Tensor& input = line_.inputs()[input_];
-    Numbers tangent(static_cast<std::size_t>(input.numel()), 0.0);
-    for (std::int64_t e = direction.begin; e < direction.end; ++e)
-      tangent[e] = direction.signs ? (*direction.signs)[e] : 1;
-    Tensors tangents(line_.inputs().size());
-    tangents[input_] = from_values(input.shape(), tangent, input.dtype());
-    const NoGradScope no_grad;
-    const Tensors changes = subject_.tangent_of(line_.inputs(), tangents);
-    Derivative derivative;
-    double magnitude = 0;
-    for (std::size_t k = 0; k < changes.size(); ++k) {
-      if (!cotangents_[k].defined() || !changes[k].defined()) continue;
-      const Numbers change = changes[k].to_vector<double>(), upstream = cotangents_[k].to_vector<double>();
-      for (std::size_t e = 0; e < change.size(); ++e) {
-        derivative.value += change[e] * upstream[e];
-        magnitude += std::fabs(change[e] * upstream[e]);
-      }
-    }
-    derivative.bar = 16 * (input.dtype() == DType::f64 ? 0x1p-53 : 0x1p-24) * magnitude;
-    derivative.conclusive = std::isfinite(derivative.value);
-    return derivative;
+  /// A gradient of zeros beside a forward that stands still: right, unless it moves elsewhere.
+  void doubt_what_does_not_move() {
+    const std::vector<ElementVerdict>& verdicts = result_.by_direction ? result_.directions : result_.elements;
+    const bool stands_still =
+        !verdicts.empty() && std::all_of(verdicts.begin(), verdicts.end(), [](const ElementVerdict& judged) {
+          return judged.is_constant && judged.yours == 0 && judged.verdict == Verdict::agree && !judged.left_out;
+        });
+    if (!stands_still || result_.verdict != Verdict::agree) return;
+    if (line_.moves_elsewhere(input_)) doubt("forward does not move here, and does elsewhere: this point cannot show this gradient");
+    else result_.note = "forward does not depend on it, wherever it was moved to";
   }
 
-  /// Forward mode is believed only where differences do not contradict it.
-  Derivative better_of(const Derivative& differences, const Derivative& exact) {
-    if (!exact.conclusive) return differences;
-    if (differences.conclusive &&
-        std::fabs(differences.value - exact.value) > bars_allowed * (differences.bar + exact.bar)) {
-      result_.refuted = fmt::format("forward mode says {:.9g} where differences say {:.9g}: it is wrong, and not used",
-                                    exact.value, differences.value);
-      exact_ = false;
-      return differences;
+  void explain_doubts() {
+    std::vector<std::string> sentences;
+    if (!result_.note.empty()) sentences.push_back(result_.note);
+    if (judge_->largest_stair() > 0)
+      sentences.push_back(fmt::format("forward moves in steps of {:.1g} here", judge_->largest_stair()));
+    if (result_.left_out > 0 && result_.left_out < result_.checked) {
+      const auto first = std::find_if(result_.elements.begin(), result_.elements.end(),
+                                      [](const ElementVerdict& judged) { return judged.left_out; });
+      sentences.push_back(fmt::format("{}, not a number here or by what forward gives there, left out{}",
+                                      plural(result_.left_out, "element"),
+                                      first == result_.elements.end() ? "" : ", the first at " + place_of(result_.spec.shape, first->element)));
     }
-    return exact.bar < differences.bar || !differences.conclusive ? exact : differences;
+    if (judge_->contradicted_accusations() > 0 && result_.verdict == Verdict::cannot_tell)
+      sentences.push_back("differences disagree with it, and what it adds up to over an interval does not");
+    result_.note = fmt::format("{}", fmt::join(sentences, "; "));
   }
+
+  bool is_finite_input(std::int64_t element) const { return std::isfinite(line_.element(input_, element)); }
 
   /// Where the bars are too wide for the tensor's own scale, agreement means nothing. A gradient of zeros has no scale:
   /// a slope that changes the outputs by a millionth, where the input moves by its own size, would show.
   void doubt_coarse_ones(std::vector<ElementVerdict>& verdicts, double scale) {
-    const bool single = line_.inputs()[input_].dtype() != DType::f64;
+    const bool single = line_.inputs()[input_].dtype() != DType::f64 || judge_->largest_stair() > 0;
     const double resolution = scale > 0 ? (single ? coarsest_resolution_f32 : coarsest_resolution) * scale
                                         : 1e-6 * line_.output_size() / line_.typical_size(input_);
     for (ElementVerdict& verdict : verdicts) {
@@ -205,23 +167,28 @@ class InputCheck {
   void check_elements() {
     const double claimed = largest_magnitude(yours_);
     for (std::int64_t e = 0; e < static_cast<std::int64_t>(yours_.size()); ++e) {
-      result_.elements.push_back(judge({input_, e, e + 1}, e, yours_[e], claimed));
+      if (!is_finite_input(e)) {
+        result_.elements.push_back({.element = e, .yours = yours_[e], .expected = std::nan(""), .left_out = true});
+        continue;
+      }
+      result_.elements.push_back(judge_->judge({input_, e, e + 1}, e, yours_[e], claimed));
       const ElementVerdict& element = result_.elements.back();
-      if (element.verdict != Verdict::cannot_tell) result_.scale = std::max(result_.scale, std::fabs(element.expected));
+      if (element.verdict != Verdict::cannot_tell && !element.left_out)
+        result_.scale = std::max(result_.scale, std::fabs(element.expected));
     }
     result_.checked = static_cast<std::int64_t>(yours_.size());
     const bool none = is_none();
     const double scale = none ? 0 : std::max(result_.scale, std::min(claimed, 1e300));
     doubt_coarse_ones(result_.elements, scale);
     for (const ElementVerdict& element : result_.elements) {
-      if (scale > 0 && element.verdict == Verdict::agree)
+      if (scale > 0 && element.verdict == Verdict::agree && !element.left_out)
         result_.detection_limit = std::max(result_.detection_limit, element.allowed / scale);
     }
     if (const ElementVerdict* worst = worst_of(result_.elements)) result_.worst = *worst;
     if (none) return;
     prove_sight([&](const Numbers& mutant) {
       return std::any_of(result_.elements.begin(), result_.elements.end(), [&](const ElementVerdict& element) {
-        return element.verdict != Verdict::cannot_tell &&
+        return element.verdict != Verdict::cannot_tell && !element.left_out &&
                !(std::fabs(mutant[element.element] - element.expected) <= element.allowed);
       });
     });
@@ -230,7 +197,13 @@ class InputCheck {
   void check_directions() {
     const std::int64_t count = static_cast<std::int64_t>(yours_.size());
     double squares = 0;
-    for (const double value : yours_) squares += std::isfinite(value) ? value * value : 0;
+    for (std::int64_t e = 0; e < count; ++e) {
+      if (!is_finite_input(e)) {  // it does not move
+        yours_[e] = 0;
+        ++result_.left_out;
+      }
+      squares += std::isfinite(yours_[e]) ? yours_[e] * yours_[e] : 0;
+    }
     const double length = std::sqrt(squares);
     std::vector<ElementVerdict>& verdicts = result_.directions;
     std::vector<Signs> all_signs;
@@ -242,7 +215,11 @@ class InputCheck {
           (*signs)[e] = (word >> bit) & 1 ? 1 : -1;
       }
       all_signs.push_back(signs);
-      verdicts.push_back(judge({input_, 0, count, signs}, k, dot(yours_, *signs, 0, count), length));
+      const bool is_first = std::none_of(verdicts.begin(), verdicts.end(), [](const ElementVerdict& verdict) {
+        return verdict.verdict == Verdict::disagree;
+      });
+      verdicts.push_back(judge_->judge({input_, 0, count, signs}, k, dot(yours_, *signs, 0, count), length, is_first));
+      if (verdicts.back().verdict != Verdict::agree && is_affordable_by_element()) return check_elements_instead();
     }
     double scale = length;
     for (const ElementVerdict& verdict : verdicts) {
@@ -259,17 +236,12 @@ class InputCheck {
         result_.detection_limit = std::max(result_.detection_limit, verdict.allowed / result_.scale);
       result_.verdict = worse(result_.verdict, verdict.verdict);
     }
-    if (result_.verdict == Verdict::disagree) {
-      if (double(count) * double(count + line_.output_elements()) <= affordable_elements) {
-        result_.by_direction = false;
-        return check_elements();
-      }
-      const auto disagreeing = std::find_if(verdicts.begin(), verdicts.end(), [](const ElementVerdict& verdict) {
-        return verdict.verdict == Verdict::disagree;
-      });
-      find_culprits(all_signs[static_cast<std::size_t>(disagreeing - verdicts.begin())]);
-      return;
-    }
+    if (result_.verdict != Verdict::agree && is_affordable_by_element()) return check_elements_instead();
+    const auto disagreeing = std::find_if(verdicts.begin(), verdicts.end(), [](const ElementVerdict& verdict) {
+      return verdict.verdict == Verdict::disagree;
+    });
+    if (disagreeing != verdicts.end())
+      return find_culprits(all_signs[static_cast<std::size_t>(disagreeing - verdicts.begin())]);
     if (none) return;
     prove_sight([&](const Numbers& mutant) {
       for (std::size_t k = 0; k < verdicts.size(); ++k) {
@@ -279,6 +251,19 @@ class InputCheck {
       }
       return false;
     });
+  }
+
+  bool is_affordable_by_element() const {
+    const auto count = static_cast<double>(yours_.size());
+    return count * (count + static_cast<double>(line_.output_elements())) <= affordable_elements;
+  }
+
+  /// What a direction does not settle, single elements do: fewer kinks lie in their way.
+  void check_elements_instead() {
+    result_.by_direction = false;
+    result_.left_out = 0;
+    judge_.emplace(point_, input_, own_rounding_);
+    check_elements();
   }
 
   /// Halves the set of elements that move until single ones are left: O(log n) derivatives for each of the first few.
@@ -296,7 +281,7 @@ class InputCheck {
       stack.pop_back();
       const auto [begin, end, residual, bar] = suspects;
       if (end - begin == 1) {
-        ElementVerdict verdict = judge({input_, begin, end}, begin, yours_[begin], 0);
+        ElementVerdict verdict = judge_->judge({input_, begin, end}, begin, yours_[begin], 0);
         if (verdict.verdict == Verdict::disagree) result_.elements.push_back(verdict);
         continue;
       }
@@ -305,13 +290,15 @@ class InputCheck {
           line_.quick_derivative({input_, begin, middle, signs}, std::fabs(residual) / 100, whole.noise);
       const double first_residual = dot(yours_, *signs, begin, middle) - first.value;
       const auto is_suspect = [&](const Suspects& half) {
-        return !(std::fabs(half.residual) <= bars_allowed * half.bar + own_rounding(half.end - half.begin));
+        return !(std::fabs(half.residual) <=
+                 Judge::bars_allowed * half.bar + judge_->rounding({input_, half.begin, half.end, signs}));
       };
       // The first half is looked at first.
       if (const Suspects half{middle, end, residual - first_residual, bar + first.bar}; is_suspect(half))
         stack.push_back(half);
       if (const Suspects half{begin, middle, first_residual, first.bar}; is_suspect(half)) stack.push_back(half);
     }
+    has_no_culprit_ = result_.elements.empty();
     result_.note = stack.empty() ? fmt::format("{} of {} elements are wrong", result_.elements.size(), yours_.size())
                                  : fmt::format("the first {} wrong elements of {}; there are more",
                                                result_.elements.size(), yours_.size());
@@ -338,21 +325,22 @@ class InputCheck {
     }
   }
 
+  const CheckedPoint& point_;
   const Subject& subject_;
   Line& line_;
   const Tensors& cotangents_;
   const CheckOptions& options_;
-  const bool nan_outputs_;
   const std::size_t input_;
-  const Numbers yours_;
-  const double own_rounding_;
-  bool exact_;  ///< forward mode is there, and nothing contradicted it yet
+  Numbers yours_;
+  const Numbers& own_rounding_;
+  std::optional<Judge> judge_;
+  bool has_no_culprit_ = false;
   InputReport result_;
 };
 
 }  // namespace
 
-InputReport check_input(const CheckedPoint& point, std::size_t input, const Tensor& gradient, double own_rounding) {
+InputReport check_input(const CheckedPoint& point, std::size_t input, const Tensor& gradient, const Numbers& own_rounding) {
   return InputCheck(point, input, gradient, own_rounding).run();
 }
 

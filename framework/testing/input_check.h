@@ -3,21 +3,13 @@
 #pragma once
 
 #include "framework/testing/gradcheck.h"
-#include "framework/testing/line.h"
+#include "framework/testing/judge.h"
 
 namespace gradus::testing {
 
-/// Where, and for which cotangents, gradients are claimed.
-struct CheckedPoint {
-  const Subject& subject;
-  Line& line;  ///< through the point; knows the cotangents
-  const Tensors& cotangents;
-  const CheckOptions& options;
-  bool nan_outputs = false;  ///< forward gives NaN somewhere
-};
-
 /// Judges the gradient claimed for one input; undefined: zero. `own_rounding`: how far each of its elements may be off
-/// because it is itself rounded. A verdict `agree` means that the same check rejects this gradient once it is damaged.
-InputReport check_input(const CheckedPoint& point, std::size_t input, const Tensor& gradient, double own_rounding);
+/// because it is itself rounded, one number each. A verdict `agree` means that the same check rejects this gradient once it is damaged.
+InputReport check_input(const CheckedPoint& point, std::size_t input, const Tensor& gradient,
+                        const Numbers& own_rounding);
 
 }  // namespace gradus::testing

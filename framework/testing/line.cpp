@@ -7,6 +7,8 @@
 #include "framework/autograd/modes.h"
 #include "framework/kernels/cpu/copy.h"
 #include "framework/ops/decisions.h"
+#include "framework/random/generator.h"
+#include "framework/tensor/creation.h"
 #include "framework/testing/numbers.h"
 
 namespace gradus::testing {
@@ -30,22 +32,25 @@ Line::Line(const Subject& subject, const Tensors& inputs) : subject_(subject) {
   for (const Tensor& input : inputs) {
     inputs_.push_back(input.defined() ? cpu::clone(input) : Tensor());
     base_.push_back(is_checked(input) ? input.to_vector<double>() : std::vector<double>{});
-    double squares = 0;
+    long double squares = 0;  // numbers beyond 1e154 have none in double
     std::int64_t finite = 0;
-    for (double value : base_.back()) {
+    for (const long double value : base_.back()) {
       if (!std::isfinite(value)) continue;
       squares += value * value;
       ++finite;
     }
-    typical_.push_back(squares > 0 ? std::sqrt(squares / double(finite)) : 1);
+    typical_.push_back(squares > 0 ? static_cast<double>(std::sqrt(squares / finite)) : 1);
   }
   const DecisionScope decisions;
   const NoGradScope no_grad;
   outputs_ = subject_.forward(clones(inputs_));
   base_decisions_ = decisions.hash();
-  for (const Tensor& output : outputs_) {
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    const Tensor& output = outputs_[k];
     base_outputs_.push_back(is_checked(output) ? output.to_vector<double>() : std::vector<double>{});
+    const double declared = k < subject.accuracy.size() ? subject.accuracy[k] : 0;
     half_unit_.push_back(is_checked(output) ? unit_roundoff_of(output.dtype()) : 0);
+    smallest_unit_.push_back(declared * largest_magnitude(base_outputs_.back()));
   }
   for (Tensor& output : outputs_)
     output = output.defined() ? cpu::clone(output) : output;  // a view of an input moves with it
@@ -53,32 +58,35 @@ Line::Line(const Subject& subject, const Tensors& inputs) : subject_(subject) {
 
 void Line::set_cotangents(const Tensors& cotangents) {
   cotangents_.clear();
-  double squares = 0, size = 0, upstream = 0;
+  long double squares = 0, size = 0, upstream = 0;
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     cotangents_.push_back(cotangents[k].defined() ? cotangents[k].to_vector<double>() : std::vector<double>{});
     for (std::size_t e = 0; e < cotangents_[k].size(); ++e) {
-      const double term = cotangents_[k][e] * base_outputs_[k][e];
+      const long double term = static_cast<long double>(cotangents_[k][e]) * base_outputs_[k][e];
       if (!std::isfinite(term)) continue;
       upstream += cotangents_[k][e] * cotangents_[k][e];
       size += term * term;
-      squares += half_unit_[k] * half_unit_[k] * term * term;
+      const long double unit =
+          std::max<long double>(half_unit_[k] * std::fabs(term), smallest_unit_[k] * std::fabs(cotangents_[k][e]));
+      squares += unit * unit;
     }
   }
-  output_quantum_ = std::sqrt(squares);
-  output_size_ = std::sqrt(size > 0 ? size : upstream);
+  output_quantum_ = static_cast<double>(std::sqrt(squares));
+  output_size_ = static_cast<double>(std::sqrt(size > 0 ? size : upstream));
 }
 
-void Line::move(const Direction& direction, double t, double& moved) {
+double Line::move(const Direction& direction, double t) {
   const std::vector<double>& from = base_[direction.input];
+  double moved = t;
   visit_elements(inputs_[direction.input], [&]<class T>(T* x) {
     for (std::int64_t e = direction.begin; e < direction.end; ++e)
       x[e] = T(from[e] + (direction.signs && (*direction.signs)[e] < 0 ? -t : t));
-    moved = t;
     if (direction.end - direction.begin == 1) {
       const double change = double(x[direction.begin]) - from[direction.begin];
       moved = direction.signs && (*direction.signs)[direction.begin] < 0 ? -change : change;
     }
   });
+  return moved;
 }
 
 void Line::restore(const Direction& direction) {
@@ -87,49 +95,76 @@ void Line::restore(const Direction& direction) {
   });
 }
 
-Tensors Line::evaluate(std::uint64_t& decisions) {
+Tensors Line::outputs_of(const Tensors& inputs) {
   ++evaluations_;
   const NoGradScope no_grad;
-  const DecisionScope scope;
-  Tensors outputs = subject_.forward(inputs_);
+  Tensors outputs = subject_.forward(inputs);
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     if (!base_outputs_[k].empty()) outputs[k] = cpu::contiguous(outputs[k]);
   }
-  decisions = scope.hash();
   return outputs;
+}
+
+std::optional<Tensors> Line::evaluate(const Direction& direction, double t, double& moved, std::uint64_t& decisions) {
+  moved = move(direction, t);
+  const bool single = direction.end - direction.begin == 1;
+  if (single && direction.input < subject_.ranges.size()) {
+    const Range& range = subject_.ranges[direction.input];
+    const double before = base_[direction.input][direction.begin];
+    const double change = direction.signs && (*direction.signs)[direction.begin] < 0 ? -moved : moved;
+    if (range.holds(before) && !range.holds(before + change)) return std::nullopt;
+  }
+  const DecisionScope scope;
+  try {
+    std::optional<Tensors> outputs = outputs_of(inputs_);
+    decisions = scope.hash();
+    return outputs;
+  } catch (const Error& error) {
+    if (!subject_.is_refusal || !subject_.is_refusal(error)) throw;
+    return std::nullopt;
+  }
 }
 
 Evaluation Line::at(const Direction& direction, double t) {
   Evaluation result;
-  move(direction, t, result.moved);
   std::uint64_t decisions = 0;
-  Tensors outputs;
-  try {
-    outputs = evaluate(decisions);
-  } catch (...) {
-    restore(direction);
-    throw;
+  const Displacement displacement(*this, direction);
+  const std::optional<Tensors> outputs = evaluate(direction, t, result.moved, decisions);
+  if (!outputs) {
+    result.value = std::nan("");
+    result.valid = false;
+    return result;
   }
   result.valid = decisions == base_decisions_;
-  double squares = 0;
+  long double squares = 0, sizes = 0, units_at_0 = 0;
   for (std::size_t k = 0; k < cotangents_.size(); ++k) {
     if (cotangents_[k].empty()) continue;
-    visit_elements(outputs[k], [&]<class T>(const T* y) {
+    visit_elements((*outputs)[k], [&]<class T>(const T* y) {
       for (std::size_t e = 0; e < cotangents_[k].size(); ++e) {
-        const double now = y[e], before = base_outputs_[k][e];
-        if (now == before || (std::isnan(now) && std::isnan(before))) continue;
-        const double term = cotangents_[k][e] * (now - before),
-                     quantum = half_unit_[k] * cotangents_[k][e] * std::max(std::fabs(now), std::fabs(before));
+        const double now = y[e], before = base_outputs_[k][e], upstream = cotangents_[k][e];
+        if (now == before || upstream == 0 || (std::isnan(now) && std::isnan(before))) continue;
+        const double term = upstream * (now - before);
+        const long double size = static_cast<long double>(upstream) * std::max(std::fabs(now), std::fabs(before));
         result.value += term;
         result.magnitude += std::fabs(term);
-        squares += quantum * quantum;
+        sizes += size * size;
+        const long double least = smallest_unit_[k] * std::fabs(upstream), unit = std::max(half_unit_[k] * std::fabs(size), least),
+                          unit_at_0 = std::max<long double>(half_unit_[k] * std::fabs(upstream * before), least);
+        squares += unit * unit;
+        units_at_0 += unit_at_0 * unit_at_0;
       }
     });
   }
-  restore(direction);
-  result.quantum = std::sqrt(squares);
+  result.quantum = static_cast<double>(std::sqrt(squares));
+  result.size = static_cast<double>(std::sqrt(sizes));
+  result.unit_at_0 = static_cast<double>(std::sqrt(units_at_0));
   result.valid &= std::isfinite(result.value) && std::isfinite(result.quantum);
   return result;
+}
+
+/// Relative to the size of a number. No power of two, on which products round less than elsewhere.
+double Line::noise_spacing(std::size_t input) const {
+  return inputs_[input].dtype() == DType::f64 ? 0x1.8p-47 : 0x1.8p-18;
 }
 
 Derivative Line::derivative(const Direction& direction, double good_enough, Effort effort) {
@@ -137,23 +172,89 @@ Derivative Line::derivative(const Direction& direction, double good_enough, Effo
   const bool single = direction.end - direction.begin == 1;
   const double typical = typical_[direction.input],
                own = single ? std::fabs(base_[direction.input][direction.begin]) : typical;
-  const double noise_step = inputs_[direction.input].dtype() == DType::f64 ? 0x1p-46 : 0x1p-17;
   DerivativeOptions options{.good_enough = good_enough, .output_quantum = output_quantum_, .effort = effort};
-  options.scale = own > 0 ? own : typical;
-  options.noise_step = options.scale * noise_step;
-  const Derivative first = differentiate(curve, options);
-  const bool settled = first.conclusive && first.bar <= std::max(good_enough, 1e-8 * std::fabs(first.value));
+  const auto with_scale = [&](double scale) {
+    options.scale = scale;
+    options.noise_step = scale * noise_spacing(direction.input);
+    return differentiate(curve, options);
+  };
+  options.smallest_step = 4 * unit_roundoff_of(inputs_[direction.input].dtype()) * (single ? own : typical);
+  if (effort == Effort::thorough) return with_scale(std::max(own, typical));
+  const Derivative first = with_scale(own > 0 ? own : typical);
+  const bool settled =
+      first.conclusive && !first.constant && first.bar <= std::max(good_enough, 1e-8 * std::fabs(first.value));
   if (settled || !(own < 0.1 * typical)) return first;
-  options.scale = typical;
-  options.noise_step = typical * noise_step;
-  const Derivative second = differentiate(curve, options);
+  const Derivative second = with_scale(typical);
   return second.conclusive && (!first.conclusive || second.bar < first.bar) ? second : first;
+}
+
+bool Line::reaches_unbounded(const Direction& direction) {
+  const double scale = std::max(typical_[direction.input], std::fabs(base_[direction.input][direction.begin]));
+  for (const double share : {0x1p-3, 0x1p-6, 0x1p-10, 0x1p-20}) {
+    for (const double side : {1.0, -1.0}) {
+      double moved = 0;
+      std::uint64_t decisions = 0;
+      const Displacement displacement(*this, direction);
+      const std::optional<Tensors> outputs = evaluate(direction, side * share * scale, moved, decisions);
+      if (!outputs) continue;
+      for (std::size_t k = 0; k < outputs_.size(); ++k) {
+        if (base_outputs_[k].empty()) continue;
+        const Numbers now = (*outputs)[k].to_vector<double>();
+        for (std::size_t e = 0; e < now.size(); ++e) {
+          const double before = base_outputs_[k][e];
+          if (!std::isfinite(before) && now[e] != before && !(std::isnan(now[e]) && std::isnan(before)))
+            return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+bool Line::moves_elsewhere(std::size_t input) {
+  const Range range = input < subject_.ranges.size() ? subject_.ranges[input] : Range{};
+  const auto with_values = [&](const Numbers& values) {
+    Tensors inputs = inputs_;
+    inputs[input] = from_values(inputs_[input].shape(), values, inputs_[input].dtype());
+    return outputs_of(inputs);
+  };
+  const auto differ = [&](const Tensors& here, const Tensors& there) {
+    for (std::size_t k = 0; k < outputs_.size(); ++k) {
+      if (cotangents_[k].empty()) continue;
+      const Numbers a = here[k].to_vector<double>(), b = there[k].to_vector<double>();
+      for (std::size_t e = 0; e < a.size(); ++e) {
+        if (a[e] != b[e] && std::isfinite(a[e]) && std::isfinite(b[e])) return true;
+      }
+    }
+    return false;
+  };
+  for (int trial = 0; trial < 12; ++trial) {
+    StreamReader reader(7, static_cast<std::uint64_t>(trial));
+    Numbers there = base_[input];
+    for (double& value : there) {
+      const double factor = std::ldexp(trial % 2 ? -1.0 : 1.0, trial / 2) * (0.5 + reader.next_uniform());
+      value = range.is_declared() && trial < 6 ? range.low + reader.next_uniform() * (range.high - range.low)
+                                               : factor * (value != 0 ? value : typical_[input]);
+    }
+    Numbers near = there;
+    for (double& value : near) value *= 1.001;
+    try {
+      if (differ(with_values(there), with_values(near))) return true;
+    } catch (const Error& error) {
+      if (!subject_.is_refusal || !subject_.is_refusal(error)) throw;
+    }
+  }
+  return false;
 }
 
 Derivative Line::quick_derivative(const Direction& direction, double good_enough, double noise) {
   return differentiate(
       [&](double t) { return at(direction, t); },
       {.scale = typical_[direction.input], .good_enough = good_enough, .noise = noise, .effort = Effort::quick});
+}
+
+double Line::unresolved_gradient(std::size_t input, std::int64_t element) const {
+  return 4 * output_quantum_ / std::max(typical_[input], std::fabs(base_[input][element]));
 }
 
 double Line::negligible_gradient(std::size_t input) const {
@@ -175,19 +276,19 @@ Line::Column Line::column(std::size_t input, std::int64_t element) {
   const auto values_at = [&](double t) -> const std::pair<Values, bool>& {
     const auto [place, is_new] = seen.try_emplace(t);
     if (is_new) {
-      move(direction, t, moved[t]);
       std::uint64_t decisions = 0;
-      const Tensors outputs = evaluate(decisions);
-      for (std::size_t k = 0; k < base_outputs_.size(); ++k)
-        place->second.first.push_back(base_outputs_[k].empty() ? std::vector<double>{}
-                                                               : outputs[k].to_vector<double>());
-      place->second.second = decisions == base_decisions_;
-      restore(direction);
+      const Displacement displacement(*this, direction);
+      const std::optional<Tensors> outputs = evaluate(direction, t, moved[t], decisions);
+      for (std::size_t k = 0; k < base_outputs_.size(); ++k) {
+        Numbers values = outputs && !base_outputs_[k].empty() ? (*outputs)[k].to_vector<double>() : Numbers{};
+        place->second.first.push_back(outputs ? values : Numbers(base_outputs_[k].size(), std::nan("")));
+      }
+      place->second.second = outputs && decisions == base_decisions_;
     }
     return place->second;
   };
   const double own = std::fabs(base_[input][element]), scale = own > 0.01 * typical_[input] ? own : typical_[input];
-  const double noise_step = scale * (inputs_[input].dtype() == DType::f64 ? 0x1p-46 : 0x1p-17);
+  const double noise_step = scale * noise_spacing(input);
   Column column;
   for (std::size_t k = 0; k < base_outputs_.size(); ++k) {
     for (std::size_t e = 0; e < base_outputs_[k].size(); ++e) {
@@ -199,7 +300,9 @@ Line::Column Line::column(std::size_t input, std::int64_t element) {
         if (now == before || (std::isnan(now) && std::isnan(before))) return result;
         result.value = now - before;
         result.magnitude = std::fabs(result.value);
-        result.quantum = half_unit_[k] * std::max(std::fabs(now), std::fabs(before));
+        result.size = std::max(std::fabs(now), std::fabs(before));
+        result.quantum = std::max(half_unit_[k] * result.size, smallest_unit_[k]);
+        result.unit_at_0 = std::max(half_unit_[k] * std::fabs(before), smallest_unit_[k]);
         result.valid &= std::isfinite(result.value);
         return result;
       };

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "framework/testing/derivative.h"
@@ -30,8 +31,13 @@ class Line {
 
   Evaluation at(const Direction& direction, double t);
   /// With steps relative to the element that moves (or to the tensor where many do), and again relative to the tensor
-  /// where that does not settle it. `good_enough`: stop at this bar.
+  /// where that does not settle it; thorough: with steps of all sizes. `good_enough`: stop at this bar.
   Derivative derivative(const Direction& direction, double good_enough, Effort effort = Effort::normal);
+  /// Whether an output that is infinite or NaN becomes another along the direction.
+  bool reaches_unbounded(const Direction& direction);
+  /// Whether outputs that count answer to small moves of the input where it takes other values altogether: larger ones,
+  /// of the other sign, anywhere in its range.
+  bool moves_elsewhere(std::size_t input);
   /// One ladder of steps relative to the tensor, with the noise of an earlier result: a guide for a search.
   Derivative quick_derivative(const Direction& direction, double good_enough, double noise);
 
@@ -50,19 +56,33 @@ class Line {
   /// rounding errors: the rounding of a gradient that is truly zero, as of the bias of attention's keys, stays below
   /// it.
   double negligible_gradient(std::size_t input) const;
+  /// Where the element moves by its own size, or the tensor's, such a gradient changes the outputs by their rounding alone.
+  double unresolved_gradient(std::size_t input, std::int64_t element) const;
   std::int64_t evaluations() const { return evaluations_; }
 
  private:
   using Values = std::vector<std::vector<double>>;
-  void move(const Direction& direction, double t, double& moved);
+  double move(const Direction& direction, double t);
   void restore(const Direction& direction);
-  Tensors evaluate(std::uint64_t& decisions);
+  /// Moves the inputs back where it ends: outputs may be views of them.
+  struct Displacement {
+    Displacement(Line& line, const Direction& direction) : line(line), direction(direction) {}
+    Displacement(const Displacement&) = delete;
+    ~Displacement() { line.restore(direction); }
+    Line& line;
+    const Direction& direction;
+  };
+  /// Within a Displacement. Nothing where the function refuses the values, or the element leaves its declared range.
+  std::optional<Tensors> evaluate(const Direction& direction, double t, double& moved, std::uint64_t& decisions);
+  Tensors outputs_of(const Tensors& inputs);
+  double noise_spacing(std::size_t input) const;
 
   const Subject& subject_;
   Tensors inputs_, outputs_;
   Values base_, base_outputs_, cotangents_;
   std::vector<double> typical_;
-  std::vector<double> half_unit_;  ///< unit roundoff by output
+  std::vector<double> half_unit_;      ///< unit roundoff by output
+  std::vector<double> smallest_unit_;  ///< what the declared accuracy leaves open, whatever the element
   std::uint64_t base_decisions_ = 0;
   double output_quantum_ = 0, output_size_ = 0;
   std::int64_t evaluations_ = 0;

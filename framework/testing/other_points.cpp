@@ -70,7 +70,7 @@ struct OtherPoints::Point {
 };
 
 OtherPoints::OtherPoints(const Subject& subject, const Line& line, const Tensors& cotangents, const CheckReport& report,
-                         std::size_t input, const Judge& judge)
+                         std::size_t input, const JudgeElsewhere& judge)
     : subject_(subject),
       inputs_(clones(line.inputs())),
       cotangents_(cotangents),
@@ -124,7 +124,7 @@ std::unique_ptr<OtherPoints::Point> OtherPoints::make(Kind kind) const {
     point->line.set_cotangents(point->cotangents);
     point->gradients = subject_.backward(clones(point->line.inputs()), clones(point->cotangents));
     point->report.seed = report_.seed;
-    point->report.inputs.push_back(judge_(point->line, point->cotangents, point->gradients, input_, true));
+    point->report.inputs.push_back(judge_(point->line, point->cotangents, point->gradients, input_));
     point->finder.emplace(subject_, point->line, point->cotangents, point->gradients, point->report, 0, input_);
     return point->finder->is_mostly_known() ? std::move(point) : nullptr;
   } catch (const Error&) {  // an op may be asked for a point where it is not defined

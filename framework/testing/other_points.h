@@ -12,7 +12,7 @@ namespace gradus::testing {
 class OtherPoints {
  public:
   OtherPoints(const Subject& subject, const Line& line, const Tensors& cotangents, const CheckReport& report,
-              std::size_t input, const Judge& judge);
+              std::size_t input, const JudgeElsewhere& judge);
   OtherPoints(OtherPoints&&);
   ~OtherPoints();
 
@@ -38,7 +38,7 @@ class OtherPoints {
   const Tensors& cotangents_;
   const CheckReport& report_;
   const std::size_t input_;
-  const Judge& judge_;
+  const JudgeElsewhere& judge_;
   Asked shuffled_, inner_, upstream_;
 };
 

@@ -73,8 +73,11 @@ std::string to_text(const CheckReport& report, bool explain) {
   std::string text = fmt::format("{:44} {:60} {}\n", title, report.call, to_string(report.verdict));
   if (report.verdict == Verdict::agree && !explain) {
     for (const InputReport& input : report.inputs) {
-      if (!input.refuted.empty()) text += fmt::format("  {}: {}\n", input.name, input.refuted);
+      for (const std::string& sentence : {input.note, input.refuted}) {
+        if (!sentence.empty()) text += fmt::format("  {}: {}\n", input.name, sentence);
+      }
     }
+    if (!report.note.empty()) text += "  " + report.note + "\n";
     return text;
   }
   if (!report.inputs.empty())

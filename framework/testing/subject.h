@@ -20,16 +20,31 @@ struct SubjectAttribute {
   std::function<Subject(double value)> at;  ///< the same op with another value
 };
 
+/// Of the values that a function takes; none where low is not below high.
+struct Range {
+  double low = 0, high = 0;
+
+  bool is_declared() const { return low < high; }
+  bool holds(double value) const { return !is_declared() || (low <= value && value <= high); }
+};
+
 struct Subject {
   std::string name;
   std::vector<std::string> inputs, outputs;  ///< their names
   std::vector<bool> differentiable;          ///< by input
+  std::vector<Range> ranges = {};            ///< by input, as far as they are declared; empty: none is
+  std::vector<double> accuracy = {};  ///< of forward, by output, relative to its largest element; 0, or empty: the dtype's
 
   /// The outputs, for inputs that it may not modify. Whatever the function throws reaches the caller.
   std::function<Tensors(const Tensors& inputs)> forward = {};
   /// The claimed gradients of sum_k <outputs[k], cotangents[k]>, one for each input; undefined: none arrives there
   /// (zero). An undefined cotangent means that nothing depends on that output.
   std::function<Tensors(const Tensors& inputs, const Tensors& cotangents)> backward = {};
+  /// Optional: whether what `forward` threw only says that it does not take these values.
+  std::function<bool(const Error& error)> is_refusal = {};
+  /// Optional: backward with outputs of forward's that are given, where it uses them. What it makes of outputs that are
+  /// off by a rounding error is no fault of its own.
+  std::function<Tensors(const Tensors& inputs, const Tensors& outputs, const Tensors& cotangents)> backward_with = {};
   /// f32: backward rounds inputs and cotangents to it and computes in it, while forward is the same function in f64, so
   /// that a gradient in single precision is judged by what differences know in double.
   DType backward_dtype = DType::f64;

@@ -18,8 +18,12 @@ bool is_space(char32_t c) {
          (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-/// Whether nobody sees the character: controls, and soft hyphens.
-bool is_hidden(char32_t c) { return is_control(c) || c == 0xAD; }
+/// Whether the character has no width of its own: controls, directions, byte order marks. The two joiners are left to
+/// the scripts that write words with them.
+bool is_hidden(char32_t c) {
+  return is_control(c) || c == 0xAD || c == 0x200B || c == 0x200E || c == 0x200F || (c >= 0x2060 && c <= 0x2064) ||
+         c == 0xFEFF;
+}
 
 std::u32string_view trimmed(std::u32string_view text) {
   while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
