@@ -132,7 +132,7 @@ std::optional<double> HintFinder::factor() const {
 bool HintFinder::is_a_matter_of(std::size_t dimension, double (*of)(double size)) const {
   const std::vector<Dimension> here = dimensions_of(line_);
   if (!subject_.own_process) {
-    const auto is_as_large = [&](const Tensor& tensor) { return !tensor.defined() || tensor.numel() == count(); };
+    const auto is_as_large = [&](const Tensor& tensor) { return !tensor.defined() || tensor.numel() == shape_.numel(); };
     if (!std::all_of(line_.outputs().begin(), line_.outputs().end(), is_as_large)) return true;
     const std::optional<Jacobians> jacobians = Jacobians::find(subject_, line_, cotangents_, input_);
     return jacobians && jacobians->widest() > 1;

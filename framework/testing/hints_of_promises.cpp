@@ -74,7 +74,36 @@ class PromiseHints {
     return std::nullopt;
   }
 
-  /// Another gradient after forward and backward have run with twice the inputs' size.
+  /// For a much larger upstream gradient, another gradient than one as much larger.
+  std::optional<Hint> not_proportional() const {
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      if (!subject_.differentiable[i]) continue;
+      Numbers yours = numbers_of(gradients_[i], inputs_[i].numel());
+      for (double& value : yours) value *= 0x1p30;
+      if (largest_difference(gradient(i, times(cotangents_, 0x1p30)), yours) > 1e-6 * largest_magnitude(yours))
+        return Hint{Cause::not_linear, subject_.inputs[i],
+                    "a much larger upstream gradient does not give a gradient that is as much larger"};
+    }
+    return std::nullopt;
+  }
+
+  /// Backward does not look at what an input is now.
+  bool ignores_an_input() const {
+    const Tensors elsewhere = halfway();
+    for (std::size_t j = 0; j < inputs_.size(); ++j) {
+      if (!subject_.differentiable[j]) continue;
+      Tensors moved = clones(inputs_);
+      moved[j] = elsewhere[j];
+      const Tensors now = subject_.backward(moved, clones(cotangents_));
+      bool ignored = true;
+      for (std::size_t i = 0; i < inputs_.size(); ++i)
+        ignored &= !subject_.differentiable[i] || same_bits(now[i], gradients_[i]);
+      if (ignored) return true;
+    }
+    return false;
+  }
+
+  /// Another gradient after forward and backward have run elsewhere.
   bool changes_with_history() const {
     const Tensors elsewhere = halfway();
     subject_.forward(elsewhere);
@@ -116,15 +145,18 @@ std::optional<Hint> hint_of_broken_promise(const Subject& subject, Line& line, c
                                            const Tensors& gradients, const CheckReport& report,
                                            const ContractReport& contract) {
   const PromiseHints hints(subject, line.inputs(), cotangents, gradients);
-  if (contract.cause == Cause::not_linear) {
-    for (const auto more : {&PromiseHints::clipped, &PromiseHints::upstream_in_f32}) {
-      if (std::optional<Hint> hint = (hints.*more)()) return hint;
-    }
-  }
   const bool wrong_here = std::any_of(report.inputs.begin(), report.inputs.end(),
                                       [](const InputReport& input) { return input.verdict == Verdict::disagree; });
-  if (contract.cause == Cause::stale_state && wrong_here && !hints.changes_with_history()) return std::nullopt;
-  return Hint{contract.cause, "", contract.finding};
+  // What is wrong at another point need not be kept from this one: that is so only where calls leave something behind,
+  // or backward is deaf to an input.
+  const bool is_stale = contract.cause == Cause::stale_state &&
+                        (hints.changes_with_history() || (!wrong_here && hints.ignores_an_input()));
+  if (is_stale || (contract.cause != Cause::stale_state && contract.cause != Cause::not_linear))
+    return Hint{contract.cause, "", contract.finding};
+  std::optional<Hint> hint = hints.clipped();
+  if (!hint) hint = hints.upstream_in_f32();
+  if (hint) return hint;
+  return contract.cause == Cause::not_linear ? Hint{contract.cause, "", contract.finding} : hints.not_proportional();
 }
 
 }  // namespace gradus::testing
