@@ -73,7 +73,8 @@ class HintFinder {
   Support support_of(const Condition& condition) const;
   /// The differences stand out from what the bars allow.
   bool is_sharp() const;
-  bool is_mostly_known() const;
+  /// Of the elements, those whose verdict is not `cannot tell`.
+  double known_share() const;
   bool is_by_direction() const { return of_input_.by_direction; }
 
   // What conditions ask for.

@@ -33,7 +33,7 @@ class Causes {
   }
   /// `last_resort`: what says only where it is wrong.
   std::optional<Hint> sure_condition(bool last_resort) {
-    if (here_.is_by_direction() || !here_.is_sharp()) return std::nullopt;
+    if (here_.is_by_direction() || !here_.is_sharp() || here_.known_share() < 0.75) return std::nullopt;
     for (const Finding& finding : here_.conditions(last_resort)) {
       if (holds_elsewhere(*finding.condition)) return with_its_manner(finding);
     }
@@ -55,8 +55,7 @@ class Causes {
   /// describes must be found at the first.
   bool is_found_again(HintFinder::Hypothesis hypothesis, Finding& finding) {
     if (here_.is_by_direction()) return true;  // directions are drawn at random: as good as other points
-    HintFinder* const there = others_.shuffled() ? others_.shuffled() : others_.upstream();
-    return (there && is_found_at(*there, hypothesis, finding)) ||
+    return (others_.shuffled() && is_found_at(*others_.shuffled(), hypothesis, finding)) ||
            (finding.hint.share && others_.inner() && is_found_at(*others_.inner(), hypothesis, finding));
   }
   static bool is_found_at(HintFinder& there, HintFinder::Hypothesis hypothesis, Finding& finding) {
@@ -75,7 +74,7 @@ class Causes {
     if (!others_.shuffled()) return false;
     HintFinder::Support sum;
     for (HintFinder* const there : {others_.shuffled(), others_.inner()}) {
-      if (!there) continue;
+      if (!there || there->known_share() < 0.75) continue;
       const HintFinder::Support support = there->support_of(condition);
       if (support.contradicted) return false;
       sum.wrong += support.wrong;
@@ -171,7 +170,9 @@ bool HintFinder::is_sharp() const {
   return sharp >= least_share * all && all > 0;
 }
 
-bool HintFinder::is_mostly_known() const { return 2 * std::count(known_.begin(), known_.end(), true) > count(); }
+double HintFinder::known_share() const {
+  return double(std::count(known_.begin(), known_.end(), true)) / double(count());
+}
 
 bool HintFinder::fits(const Numbers& candidate, double widen) const {
   for (std::int64_t e = 0; e < count(); ++e) {

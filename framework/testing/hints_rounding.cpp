@@ -32,7 +32,10 @@ bool HintFinder::sees_in_f32(std::size_t j) const {
   };
   StreamReader reader(report_.seed, 7100 + j);
   for (int trial = 0; trial < 6; ++trial) {
-    const Numbers within = moved([&](double value) { return value * (1 + 0x1p-26 * (2 * reader.next_uniform() - 1)); });
+    const Numbers within = moved([&](double value) {
+      const float single = static_cast<float>(value), next = std::nextafter(single, 2 * single);
+      return value + 0.49 * (double(next) - single) * (2 * reader.next_uniform() - 1);
+    });
     if (within != yours_) return false;
   }
   const Numbers beyond = moved([](double value) { return value * (1 + 3 * 0x1p-23); });

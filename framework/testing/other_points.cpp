@@ -82,7 +82,6 @@ OtherPoints::~OtherPoints() = default;
 
 HintFinder* OtherPoints::shuffled() { return find(shuffled_, {Kind::shuffled, Kind::shuffled_but_integers}); }
 HintFinder* OtherPoints::inner() { return find(inner_, {Kind::inner}); }
-HintFinder* OtherPoints::upstream() { return find(upstream_, {Kind::upstream}); }
 
 HintFinder* OtherPoints::find(Asked& asked, std::initializer_list<Kind> kinds) {
   if (!asked.tried) {
@@ -97,7 +96,7 @@ HintFinder* OtherPoints::find(Asked& asked, std::initializer_list<Kind> kinds) {
 Tensors OtherPoints::inputs_of(Kind kind) const {
   Tensors moved = clones(inputs_);
   StreamReader reader(report_.seed, 7000 + static_cast<std::uint64_t>(kind));
-  for (std::size_t j = 0; j < moved.size() && kind != Kind::upstream; ++j) {
+  for (std::size_t j = 0; j < moved.size(); ++j) {
     if (!moved[j].defined() || moved[j].numel() < 2) continue;
     const bool floating = is_floating(moved[j].dtype());
     if (floating ? !subject_.differentiable[j] : kind == Kind::shuffled_but_integers) continue;
@@ -126,7 +125,7 @@ std::unique_ptr<OtherPoints::Point> OtherPoints::make(Kind kind) const {
     point->report.seed = report_.seed;
     point->report.inputs.push_back(judge_(point->line, point->cotangents, point->gradients, input_));
     point->finder.emplace(subject_, point->line, point->cotangents, point->gradients, point->report, 0, input_);
-    return point->finder->is_mostly_known() ? std::move(point) : nullptr;
+    return point->finder->known_share() > 0.25 ? std::move(point) : nullptr;
   } catch (const Error&) {  // an op may be asked for a point where it is not defined
     return nullptr;
   }

@@ -20,7 +20,6 @@ class OtherPoints {
   // there.
   HintFinder* shuffled();  ///< the values of every input at other places, ids exchanged for each other
   HintFinder* inner();     ///< only values from the middle half of those of each input
-  HintFinder* upstream();  ///< the same inputs
 
  private:
   struct Point;
@@ -28,7 +27,7 @@ class OtherPoints {
     bool tried = false;
     std::unique_ptr<Point> point;
   };
-  enum class Kind { shuffled, shuffled_but_integers, inner, upstream };
+  enum class Kind { shuffled, shuffled_but_integers, inner };
   HintFinder* find(Asked& asked, std::initializer_list<Kind> kinds);
   std::unique_ptr<Point> make(Kind kind) const;
   Tensors inputs_of(Kind kind) const;
@@ -39,7 +38,7 @@ class OtherPoints {
   const CheckReport& report_;
   const std::size_t input_;
   const JudgeElsewhere& judge_;
-  Asked shuffled_, inner_, upstream_;
+  Asked shuffled_, inner_;
 };
 
 }  // namespace gradus::testing
