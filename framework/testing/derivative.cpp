@@ -81,7 +81,10 @@ class Ladders {
 double noise_of(std::array<double, 7> f) {
   constexpr int points = 7;
   std::array<double, points> estimates{};
-  double factorial_ratio = 1;
+  double factorial_ratio = 1, largest = 0;
+  for (const double value : f) largest = std::max(largest, std::fabs(value));
+  if (largest == 0) return 0;
+  for (double& value : f) value /= largest;  // squares of very large or small numbers are none
   for (int order = 1; order < points; ++order) {
     double mean_square = 0;
     for (int k = 0; k + order < points; ++k) {
@@ -94,7 +97,7 @@ double noise_of(std::array<double, 7> f) {
   double noise = std::numeric_limits<double>::infinity();
   for (int order = 2; order + 2 < points; ++order)
     noise = std::min(noise, std::max({estimates[order], estimates[order + 1], estimates[order + 2]}));
-  return noise;
+  return noise * largest;
 }
 
 }  // namespace

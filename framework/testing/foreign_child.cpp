@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <cstdio>
 #include <iostream>
 #include <vector>
@@ -197,7 +198,9 @@ class Child {
     }
     call.message = control->message;
     control->stage = stage;
+    std::fesetround(control->rounding);
     control->returned = function(&call);
+    std::fesetround(FE_TONEAREST);
     if (control->returned != 0) control->result = Result::refused;
   }
 

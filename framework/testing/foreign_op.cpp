@@ -1,6 +1,7 @@
 #include "framework/testing/foreign_op.h"
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -64,6 +65,7 @@ class ForeignOp::Session {
   std::vector<double> attribute_values;
   std::vector<ForeignInput> inputs;
   bool at_end = true;  ///< of its pages lie the elements of a buffer
+  int rounding = FE_TONEAREST;
 
   const OpRecord& record() const { return (*records)[static_cast<std::size_t>(op)]; }
   int input_count() const { return record().input_count; }
@@ -226,6 +228,7 @@ class ForeignOp::Session {
     Process& process = running(layout.bytes);
     Control& control = process.control();
     control.op = op;
+    control.rounding = rounding;
     std::copy(attribute_values.begin(), attribute_values.end(), control.attributes);
     for (const Role role :
          {Role::input, Role::output, Role::cotangent, Role::gradient, Role::tangent, Role::output_tangent}) {
@@ -350,6 +353,7 @@ Subject ForeignOp::subject() const {
   subject.backward_with = [session](const Tensors& inputs, const Tensors& outputs, const Tensors& cotangents) {
     return session->backward(inputs, outputs, cotangents);
   };
+  subject.set_rounding = [session](int mode) { session->rounding = mode; };
   subject.is_refusal = [](const Error& error) {
     const auto* failure = dynamic_cast<const ForeignFailure*>(&error);
     return failure && failure->kind == Kind::refused;

@@ -57,6 +57,7 @@ struct Control {
   Pages buffers[max_buffers];
   std::int64_t data_bytes;
   std::int32_t sandbox;  ///< the process is to enter one before it loads anything
+  std::int32_t rounding;  ///< as fesetround takes it
   double attributes[GRADUS_MAX_COUNT];
   gradus_tensor inputs[GRADUS_MAX_COUNT], outputs[GRADUS_MAX_COUNT], cotangents[GRADUS_MAX_COUNT];
   gradus_tensor gradients[GRADUS_MAX_COUNT], tangents[GRADUS_MAX_COUNT], output_tangents[GRADUS_MAX_COUNT];

@@ -69,6 +69,13 @@ ElementVerdict Judge::judge(const Direction& direction, std::int64_t number, dou
   if (is_doubted && prove && accusations_ < fully_proven && proofs_ < most_proofs) {
     ++proofs_;
     derivative = with_forward_mode(direction, line.derivative(direction, 0, Line::Effort::thorough));
+    const bool is_close = std::fabs(yours - derivative.value) <= 1e-5 * std::max(scale, std::fabs(yours));
+    if (derivative.conclusive && is_close && direction.end - direction.begin == 1 && !fits(derivative, yours, own_rounding)) {
+      if (const double jump = line.largest_jump(direction); jump > derivative.noise) {
+        derivative = with_forward_mode(direction, line.derivative(direction, 0, Line::Effort::thorough, jump));
+        derivative.stair = jump;
+      }
+    }
     largest_stair_ = std::max(largest_stair_, derivative.stair);
     is_proven = true;
   }

@@ -10,6 +10,7 @@
 #include "framework/random/generator.h"
 #include "framework/tensor/creation.h"
 #include "framework/testing/numbers.h"
+#include "framework/testing/step_sweep.h"
 
 namespace gradus::testing {
 namespace {
@@ -167,12 +168,17 @@ double Line::noise_spacing(std::size_t input) const {
   return inputs_[input].dtype() == DType::f64 ? 0x1.8p-47 : 0x1.8p-18;
 }
 
-Derivative Line::derivative(const Direction& direction, double good_enough, Effort effort) {
+double Line::largest_jump(const Direction& direction) {
+  return largest_jump_nearby([&](double t) { return at(direction, t); },
+                             std::max(typical_[direction.input], std::fabs(base_[direction.input][direction.begin])));
+}
+
+Derivative Line::derivative(const Direction& direction, double good_enough, Effort effort, double noise) {
   const Curve curve = [&](double t) { return at(direction, t); };
   const bool single = direction.end - direction.begin == 1;
   const double typical = typical_[direction.input],
                own = single ? std::fabs(base_[direction.input][direction.begin]) : typical;
-  DerivativeOptions options{.good_enough = good_enough, .output_quantum = output_quantum_, .effort = effort};
+  DerivativeOptions options{.good_enough = good_enough, .output_quantum = output_quantum_, .noise = noise, .effort = effort};
   const auto with_scale = [&](double scale) {
     options.scale = scale;
     options.noise_step = scale * noise_spacing(direction.input);
@@ -190,7 +196,7 @@ Derivative Line::derivative(const Direction& direction, double good_enough, Effo
 
 bool Line::reaches_unbounded(const Direction& direction) {
   const double scale = std::max(typical_[direction.input], std::fabs(base_[direction.input][direction.begin]));
-  for (const double share : {0x1p-3, 0x1p-6, 0x1p-10, 0x1p-20}) {
+  for (double share = 0.5; share > 0x1p-24; share /= 2) {
     for (const double side : {1.0, -1.0}) {
       double moved = 0;
       std::uint64_t decisions = 0;

@@ -31,8 +31,11 @@ class Line {
 
   Evaluation at(const Direction& direction, double t);
   /// With steps relative to the element that moves (or to the tensor where many do), and again relative to the tensor
-  /// where that does not settle it; thorough: with steps of all sizes. `good_enough`: stop at this bar.
-  Derivative derivative(const Direction& direction, double good_enough, Effort effort = Effort::normal);
+  /// where that does not settle it; thorough: with steps of all sizes. `good_enough`: stop at this bar. `noise`: of one
+  /// evaluation, where it is known.
+  Derivative derivative(const Direction& direction, double good_enough, Effort effort = Effort::normal, double noise = 0);
+  /// How far forward's values may be off along one element, as jumps nearby show.
+  double largest_jump(const Direction& direction);
   /// Whether an output that is infinite or NaN becomes another along the direction.
   bool reaches_unbounded(const Direction& direction);
   /// Whether outputs that count answer to small moves of the input where it takes other values altogether: larger ones,

@@ -1,6 +1,7 @@
 #include "framework/testing/own_rounding.h"
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 
 #include "framework/autograd/modes.h"
@@ -17,6 +18,21 @@ constexpr double trust_in_f32 = 2e-3;
 constexpr double larger = 0x1p14;
 constexpr double allowance = 8;
 
+/// Directed rounding shows what an algorithm loses on data that last-bit changes of its inputs leave as they are.
+class RoundingScope {
+ public:
+  RoundingScope(const Subject& subject, int mode) : subject_(subject) { set(mode); }
+  RoundingScope(const RoundingScope&) = delete;
+  ~RoundingScope() { set(FE_TONEAREST); }
+
+ private:
+  void set(int mode) const {
+    if (subject_.set_rounding) subject_.set_rounding(mode);
+    else std::fesetround(mode);
+  }
+  const Subject& subject_;
+};
+
 class OwnRounding {
  public:
   OwnRounding(const Subject& subject, const Line& line, const Tensors& cotangents, const Tensors& gradients,
@@ -28,26 +44,28 @@ class OwnRounding {
 
   std::vector<Numbers> run() {
     const Values last_bits = changes(2, 3), more_bits = changes(2 * larger, 2), by_outputs = changes_by_outputs(2, 2),
-                 more_by_outputs = changes_by_outputs(2 * larger, 1), again = difference(values_of(subject_.backward(clones(inputs_), clones(cotangents_))));
-    const double of_forward = change_of_forward(2);
+                 more_by_outputs = changes_by_outputs(2 * larger, 1), directed = changes_by_rounding(), again = difference(values_of(subject_.backward(clones(inputs_), clones(cotangents_))));
+    const double of_forward = std::max(change_of_forward(2), change_of_forward_by_rounding());
     Values result = claimed_;
     for (std::size_t i = 0; i < result.size(); ++i) {
       if (result[i].empty()) continue;
       const double unit = unit_of_gradient(subject_, inputs_[i]), scale = largest_magnitude(claimed_[i]);
       // Where terms cancel to nothing, their rounding is all that is left, and has a size of its own.
       const double of_terms = 64 * unit * line_.output_size() / std::min(1.0, line_.typical_size(i));
-      const auto explained_by = [&](const Numbers& more) {
-        return std::max({4096 * unit * scale, 16 / larger * largest_magnitude(more), of_terms, 16 * of_forward * scale});
+      const double of_algorithm = std::max({4096 * unit * scale, of_terms, 16 * of_forward * scale});
+      // What does not grow with the change is a jump, or rounding to a coarser format.
+      const auto explained = [&](double change, double by_more) {
+        return by_more >= 64 * change ? change : std::min(change, of_algorithm);
       };
-      const double explained = explained_by(more_bits[i]), explained_by_outputs = explained_by(more_by_outputs[i]);
       double least = 64 * unit * scale;
       if (inputs_[i].dtype() != DType::f64) least = std::max(least, trust_in_f32 * scale);
       const double of_any = std::min(largest_magnitude(last_bits[i]), of_terms);
       for (std::size_t e = 0; e < result[i].size(); ++e) {
-        const double seen = std::max(std::min(last_bits[i][e], explained), of_any),
-                     from_outputs = std::min(by_outputs[i][e], explained_by_outputs),
+        const double seen = std::max(explained(last_bits[i][e], more_bits[i][e]), of_any),
+                     from_outputs = explained(by_outputs[i][e], more_by_outputs[i][e]),
+                     by_rounding = std::min(directed[i][e], of_algorithm),
                      not_repeated = std::min(again[i][e], 1024 * unit * scale);
-        result[i][e] = std::max({least, allowance * std::max({seen, from_outputs, not_repeated}),
+        result[i][e] = std::max({least, allowance * std::max({seen, from_outputs, by_rounding, not_repeated}),
                                  line_.unresolved_gradient(i, static_cast<std::int64_t>(e))});
       }
     }
@@ -110,20 +128,44 @@ class OwnRounding {
     });
   }
 
-  /// Relative to the largest element of an output. An algorithm that loses digits on the way forward does so on the way
-  /// back.
+  Values changes_by_rounding() const {
+    int mode = FE_TONEAREST;
+    return largest_change(2, [&](StreamReader&) {
+      mode = mode == FE_UPWARD ? FE_DOWNWARD : FE_UPWARD;
+      const RoundingScope scope(subject_, mode);
+      return subject_.backward(clones(inputs_), clones(cotangents_));
+    });
+  }
+
+  /// Of the outputs from those at the point, relative to the largest element.
+  double relative_change(const Tensors& outputs) const {
+    double largest = 0;
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      if (!has_cotangent_[k]) continue;
+      const Numbers before = line_.outputs()[k].to_vector<double>(), now = outputs[k].to_vector<double>();
+      const double change = largest_difference(before, now), size = largest_magnitude(before);
+      if (size > 0 && std::isfinite(change)) largest = std::max(largest, change / size);
+    }
+    return largest;
+  }
+
+  /// An algorithm that loses digits on the way forward does so on the way back.
   double change_of_forward(double units) const {
+    const NoGradScope no_grad;
     double largest = 0;
     for (int trial = 0; trial < 2; ++trial) {
       StreamReader reader(seed_, 5100 + static_cast<std::uint64_t>(trial));
-      const NoGradScope no_grad;
-      const Tensors outputs = subject_.forward(moved_by(inputs_, subject_.differentiable, units, reader));
-      for (std::size_t k = 0; k < outputs.size(); ++k) {
-        if (!has_cotangent_[k]) continue;
-        const Numbers before = line_.outputs()[k].to_vector<double>(), now = outputs[k].to_vector<double>();
-        const double change = largest_difference(before, now), size = largest_magnitude(before);
-        if (size > 0 && std::isfinite(change)) largest = std::max(largest, change / size);
-      }
+      largest = std::max(largest, relative_change(subject_.forward(moved_by(inputs_, subject_.differentiable, units, reader))));
+    }
+    return largest;
+  }
+
+  double change_of_forward_by_rounding() const {
+    const NoGradScope no_grad;
+    double largest = 0;
+    for (const int mode : {FE_UPWARD, FE_DOWNWARD}) {
+      const RoundingScope scope(subject_, mode);
+      largest = std::max(largest, relative_change(subject_.forward(clones(inputs_))));
     }
     return largest;
   }

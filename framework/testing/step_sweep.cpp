@@ -1,6 +1,7 @@
 #include "framework/testing/step_sweep.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 #include <vector>
@@ -17,6 +18,39 @@ struct Known : Estimate {
   double step = 0;
 };
 
+/// Where among equal steps the sixth differences are largest: of a jump they are ten times its height.
+struct Roughness {
+  double height = 0, at = 0, size = 0;
+};
+
+Roughness roughest(const Curve& curve, double centre, double spacing, int points) {
+  static constexpr std::array<double, 7> sixth = {1, -6, 15, -20, 15, -6, 1};
+  std::vector<Evaluation> f;
+  for (int k = 0; k < points; ++k) f.push_back(curve(centre + spacing * (k - (points - 1) / 2.0)));
+  Roughness found;
+  for (int k = 0; k + 6 < points; ++k) {
+    double difference = 0;
+    for (int j = 0; j < 7; ++j) difference += sixth[j] * f[k + j].value;
+    if (std::fabs(difference) / 10 > found.height)
+      found = {std::fabs(difference) / 10, f[k + 3].moved, std::max(f[k].size, f[k + 6].size)};
+  }
+  return found;
+}
+
+/// Looked at from ever nearer, a bend becomes a line, and a jump stays what it is. A jump by a good part of the value is
+/// a branch, and none of these.
+double largest_jump(const Curve& curve, double centre, double window) {
+  double spacing = window / 16;
+  Roughness now = roughest(curve, centre, spacing, 33);
+  const double before = now.height;
+  for (int look = 1; look <= 12 && now.height > 0; ++look) {
+    spacing /= 4;
+    now = roughest(curve, now.at, spacing, 13);
+    if (look % 2 == 0 && now.height < before / 8) return 0;
+  }
+  return now.height <= 0x1p-6 * now.size ? now.height : 0;
+}
+
 class Sweep {
  public:
   Sweep(const Curve& curve, double first, double smallest, double noise) : curve_(curve), noise_(noise) {
@@ -29,8 +63,9 @@ class Sweep {
   }
 
   void measure() {
-    find_stair();
     find_noise();
+    for (int stairs = 0; stairs < 4 && find_stair(); ++stairs) {
+    }
   }
 
   Known central() const {
@@ -80,27 +115,20 @@ class Sweep {
     return 2 * std::max({noise_, unit, a.quantum, b.quantum}) + 4 * unit_roundoff * (a.magnitude + b.magnitude);
   }
 
-  /// Where small steps change nothing and larger ones do, the function either leaves a flat part there or climbs a
-  /// stair, whose height is the jump at the edge. A jump by a good part of the value is a branch of the function and no
-  /// stair.
-  void find_stair() {
-    constexpr double largest_share = 0x1p-6;
-    const auto flat = std::find_if_not(levels_.begin(), levels_.end(), level_moves);
-    if (flat == levels_.begin() || levels_.end() - flat < 3 || std::any_of(flat, levels_.end(), level_moves)) return;
-    const double side = moves((flat - 1)->up) ? 1 : -1;
-    double flat_until = flat->h, moved_at = (flat - 1)->h;
-    Evaluation beyond = side > 0 ? (flat - 1)->up : (flat - 1)->down;
-    const double before = std::fabs(beyond.value);
-    for (int halving = 0; halving < 40; ++halving) {
-      const double h = (flat_until + moved_at) / 2;
-      const Evaluation found = at(side * h);
-      (moves(found) ? moved_at : flat_until) = h;
-      if (moves(found)) beyond = found;
+  /// Where larger steps contradict smaller ones, the function may jump between: by a small part of its value, as a result
+  /// rounded to fewer digits does, or a solver that stops. Between two such stairs the slope is not the function's. (A
+  /// jump by a good part is a branch; a bend is none at all.)
+  bool find_stair() {
+    const Known known = central();
+    if (!known.is_known() || known.step >= levels_.front().h / 2) return false;
+    for (double window = levels_.front().h; window > known.step / 4 && window > levels_.front().h * 0x1p-20; window /= 16) {
+      const double height = largest_jump(curve_, 0, window);
+      if (!(height > std::max(stair_, 8 * noise_))) continue;
+      stair_ = height;
+      noise_ = std::max(noise_, height / 2);  // of a value in the middle of its stair
+      return true;
     }
-    const double height = std::fabs(beyond.value);
-    if (!(height <= largest_share * beyond.size)) return;
-    if (height > before / 64) stair_ = height;
-    noise_ = std::max(noise_, height / 2);  // of a value in the middle of its stair
+    return false;
   }
 
   /// Between the smallest steps nothing but noise is left of the differences' differences.
@@ -150,6 +178,16 @@ Estimate both(const Estimate& a, const Estimate& b) {
 }
 
 }  // namespace
+
+double largest_jump_nearby(const Curve& curve, double scale) {
+  constexpr int tiles = 12;
+  double largest = 0;
+  for (int tile = 0; tile < tiles; ++tile) {
+    const double centre = scale / 4 * ((2.0 * tile + 1) / tiles - 1);
+    largest = std::max(largest, largest_jump(curve, centre, scale / 4 / tiles));
+  }
+  return largest;
+}
 
 Derivative sweep_steps(const Curve& curve, const DerivativeOptions& options, double noise) {
   const double scale = std::fabs(options.scale), first = scale / 4;

@@ -13,4 +13,8 @@ namespace gradus::testing {
 /// steps is known to their height only.
 Derivative sweep_steps(const Curve& curve, const DerivativeOptions& options, double noise);
 
+/// Height of the largest jump within a quarter of the scale that is a small part of the value: how far the function's
+/// values may be off where it is smooth, as a solver's that stops early.
+double largest_jump_nearby(const Curve& curve, double scale);
+
 }  // namespace gradus::testing

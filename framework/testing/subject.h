@@ -52,6 +52,8 @@ struct Subject {
   /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
   std::vector<SubjectAttribute> attributes = {};
+  /// Optional: has later calls round to FE_UPWARD, FE_DOWNWARD, ... where they do not run on this thread.
+  std::function<void(int mode)> set_rounding = {};
   /// Runs elsewhere, on contiguous copies: memory layouts and thread counts of this process do not reach it.
   bool own_process = false;
 };
