@@ -176,7 +176,16 @@ TEST_CASE("large inputs: the cause is named too, from their elements where that 
     CHECK(cause_of(shape, times(0)) == Cause::zero);
     CHECK(cause_of(shape, times(-1)) == Cause::sign);
     CHECK(cause_of(shape, times(2)) == Cause::constant_factor);
-    CHECK(cause_of(shape, times(1.0 / double(shape[0]))) == Cause::mean_for_sum);
+    // Of a function of single elements an axis is no cause, whatever its size.
+    CHECK(cause_of(shape, times(1.0 / double(shape[0]))) == Cause::constant_factor);
+    Subject sums = bumps(times(1.0 / double(shape[0])));
+    sums.forward = [](const Tensors& inputs) { return Tensors{sum(inputs[0] * tanh(inputs[0]), {0})}; };
+    sums.backward = [of_each = sums.backward](const Tensors& inputs, const Tensors& cotangents) {
+      return of_each(inputs, {broadcast_to(cotangents[0], inputs[0].shape())});
+    };
+    const CheckReport report = check(sums, {normal(shape)});
+    REQUIRE(report.hint);
+    CHECK(report.hint->cause == Cause::mean_for_sum);
   }
   CHECK(cause_of({30, 40}, [](double* gradient) { std::fill(gradient + 40, gradient + 80, 0.0); }) ==
         Cause::some_parts);

@@ -88,6 +88,14 @@ class ForeignOp::Session : public Setting {
     remembered_outputs_.clear();
   }
 
+  /// The same op with another value of one attribute, in a process of its own.
+  std::shared_ptr<Session> with_attribute(std::size_t number, double value) const {
+    auto other = std::make_shared<Session>();
+    static_cast<Setting&>(*other) = *this;
+    other->set_attribute(number, value);
+    return other;
+  }
+
   Tensors forward(const Tensors& tensors) {
     return run(Request::forward, Stage::forward, Role::output, output_count(), {{Role::input, tensors}});
   }
@@ -377,6 +385,14 @@ Subject ForeignOp::subject() const {
     subject.accuracy.push_back(session->record().outputs[k].accuracy);
   }
   subject.ranges = declared_ranges();
+  for (int a = 0; a < session->record().attribute_count; ++a) {
+    const AttributeRecord& attribute = session->record().attributes[a];
+    subject.attributes.push_back(
+        {.name = attribute.name,
+         .value = session->attribute_values[static_cast<std::size_t>(a)],
+         .usual = attribute.value,
+         .at = [session, a](double value) { return ForeignOp(session->with_attribute(static_cast<std::size_t>(a), value)).subject(); }});
+  }
   subject.forward = [session](const Tensors& inputs) { return session->forward(inputs); };
   subject.backward = [session](const Tensors& inputs, const Tensors& cotangents) {
     return session->backward(inputs, cotangents);

@@ -85,16 +85,16 @@ class Checker {
   void look_for_hint() {
     for (const ContractReport& contract : report_.contracts) {
       if (contract.held) continue;
-      report_.hint = Hint{contract.cause, "", contract.finding};
-      return;
-    }
-    for (std::size_t r = 0; r < report_.inputs.size(); ++r) {
-      if (report_.inputs[r].verdict != Verdict::disagree) continue;
-      const std::size_t i =
-          std::find(subject_.inputs.begin(), subject_.inputs.end(), report_.inputs[r].name) - subject_.inputs.begin();
-      report_.hint = find_hint(subject_, line_, cotangents_, gradients_, report_, r, i);
+      report_.hint = hint_of_broken_promise(subject_, line_, cotangents_, gradients_, report_, contract);
       if (report_.hint) return;
     }
+    const JudgeElsewhere judge = [&](Line& line, const Tensors& cotangents, const Tensors& gradients, std::size_t i) {
+      CheckOptions options = options_;
+      options.every_element_up_to = std::numeric_limits<std::int64_t>::max();
+      const std::vector<Numbers> rounding = own_rounding(subject_, line, cotangents, gradients, options.seed);
+      return check_input({subject_, line, cotangents, options}, i, gradients[i], rounding[i]);
+    };
+    report_.hint = find_hint(subject_, line_, cotangents_, gradients_, report_, judge);
   }
 
   /// Of infinity and NaN there are no differences: such outputs count for nothing. Those beside them count for less, so

@@ -1,6 +1,8 @@
-// The likely cause of a wrong gradient: hypotheses that must explain the whole difference within the error bars.
+// The likely cause of a wrong gradient: hypotheses that must explain the whole difference within the error bars, here
+// and at other points.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "framework/testing/gradcheck.h"
@@ -8,9 +10,19 @@
 
 namespace gradus::testing {
 
-/// Looks for what explains the wrong gradient of `inputs[i]` in the report, whose elements were all checked singly.
-/// Nothing where no hypothesis fits: a wrong hint is worse than none.
+/// The gradient of one input, every element singly, at any point, judged as at the first.
+using JudgeElsewhere =
+    std::function<InputReport(Line& line, const Tensors& cotangents, const Tensors& gradients, std::size_t input)>;
+
+/// What explains a gradient that the report calls wrong. Nothing where no hypothesis is sure: a wrong hint is worse
+/// than none.
 std::optional<Hint> find_hint(const Subject& subject, Line& line, const Tensors& cotangents, const Tensors& gradients,
-                              const CheckReport& report, std::size_t report_input, std::size_t input);
+                              const CheckReport& report, const JudgeElsewhere& judge);
+
+/// A broken promise as the cause, in more words where more can be told; nothing where the gradient is wrong at this
+/// point whatever was called before, so that another cause is to be looked for.
+std::optional<Hint> hint_of_broken_promise(const Subject& subject, Line& line, const Tensors& cotangents,
+                                           const Tensors& gradients, const CheckReport& report,
+                                           const ContractReport& contract);
 
 }  // namespace gradus::testing

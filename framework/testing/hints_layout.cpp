@@ -7,7 +7,7 @@
 
 namespace gradus::testing {
 
-std::optional<Hint> HintFinder::axes_permuted() {
+std::optional<Finding> HintFinder::axes_permuted() {
   const int rank = shape_.rank();
   if (rank < 2 || rank > 4) return std::nullopt;
   std::vector<int> order(rank);
@@ -32,79 +32,54 @@ std::optional<Hint> HintFinder::axes_permuted() {
     if (largest_difference(candidate, expected_) <= 1e-9 * scale_ || !fits(candidate)) continue;
     std::string axes;
     for (int axis : order) axes += (axes.empty() ? "" : ",") + std::to_string(axis);
-    return hint(Cause::transposed,
-                rank == 2 ? (same_shape ? "it is the transpose of the expected one"
-                                        : "it holds the numbers of the transpose, without its shape")
-                          : fmt::format("it is the expected one with its axes permuted to ({})", axes),
-                candidate);
+    return finding(Cause::transposed,
+                   rank == 2 ? (same_shape ? "it is the transpose of the expected one"
+                                           : "it holds the numbers of the transpose, without its shape")
+                             : fmt::format("it is the expected one with its axes permuted to ({})", axes),
+                   candidate);
   }
   return std::nullopt;
 }
 
-std::optional<Hint> HintFinder::other_input() {
-  for (const InputReport& other : report_.inputs) {
-    if (&other == &of_input_ || other.elements.size() != of_input_.elements.size()) continue;
-    Numbers candidate;
-    for (const ElementVerdict& element : other.elements) candidate.push_back(element.expected);
+Numbers HintFinder::expected_of(std::size_t j) {
+  Numbers expected;
+  for (const InputReport& report : report_.inputs) {
+    if (report.name != subject_.inputs[j] || static_cast<std::int64_t>(report.elements.size()) != count()) continue;
+    for (const ElementVerdict& element : report.elements) expected.push_back(element.expected);
+    return expected;
+  }
+  for (std::int64_t e = 0; e < count(); ++e) expected.push_back(line_.derivative({j, e, e + 1}, 1e-9 * scale_).value);
+  return expected;
+}
+
+std::optional<Finding> HintFinder::other_input() {
+  for (std::size_t j = 0; j < line_.inputs().size(); ++j) {
+    if (j == input_ || !subject_.differentiable[j] || line_.inputs()[j].numel() != count()) continue;
+    Numbers candidate = expected_of(j);
     if (largest_magnitude(candidate) == 0) continue;
+    const std::string& name = subject_.inputs[j];
     if (fits(candidate, 2))
-      return hint(Cause::other_input, fmt::format("it is the gradient of '{}'", other.name), candidate);
+      return finding(Cause::other_input, fmt::format("it is the gradient of '{}'", name), candidate);
     for (double& value : candidate) value = -value;
     if (fits(candidate, 2))
-      return hint(Cause::other_input, fmt::format("it is minus the gradient of '{}'", other.name), candidate);
+      return finding(Cause::other_input, fmt::format("it is minus the gradient of '{}'", name), candidate);
   }
   return std::nullopt;
 }
 
-std::optional<Hint> HintFinder::some_parts() {
-  for (int axis = 0; axis < shape_.rank(); ++axis) {
-    std::set<std::int64_t> right, lost;
-    bool fit = true;
-    for (std::int64_t e = 0; fit && e < count(); ++e) {
-      if (!known_[e] || std::fabs(expected_[e]) <= slack_[e]) {
-        fit = !wrong_[e];
-        continue;
-      }
-      (wrong_[e] ? lost : right).insert(coordinate(shape_, e, axis));
-      fit = !wrong_[e] || yours_[e] == 0;
-    }
-    for (const std::int64_t at : lost) fit = fit && !right.contains(at);
-    if (!fit || right.empty() || lost.empty()) continue;
-    const auto list = [](const std::set<std::int64_t>& places) {
-      if (places.size() > 1 && *places.rbegin() - *places.begin() + 1 == static_cast<std::int64_t>(places.size()))
-        return fmt::format("{} to {}", *places.begin(), *places.rbegin());
-      std::string text;
-      int named = 0;
-      for (const std::int64_t at : places) {
-        if (++named > 8) return fmt::format("{}, ... ({} in all)", text, places.size());
-        text += (text.empty() ? "" : ", ") + std::to_string(at);
-      }
-      return text;
-    };
-    const char* kind = shape_.rank() == 1          ? "elements"
-                       : axis + 1 == shape_.rank() ? "columns"
-                       : axis + 2 == shape_.rank() ? "rows"
-                                                   : "items";
-    Numbers candidate = expected_;
-    for (std::int64_t e = 0; e < count(); ++e) candidate[e] = wrong_[e] ? 0 : expected_[e];
-    return hint(
-        Cause::some_parts,
-        fmt::format("it is right in {0} {1} along axis {2} and zero in {0} {3}", kind, list(right), axis, list(lost)),
-        candidate);
-  }
-  return std::nullopt;
-}
-
-std::optional<Hint> HintFinder::wrong_order() {
+std::optional<Finding> HintFinder::wrong_order() {
   for (std::int64_t e = 0; e < count(); ++e) {
     if (!known_[e] || !std::isfinite(yours_[e])) return std::nullopt;
   }
-  Numbers a = yours_, b = expected_;
+  Numbers a = yours_;
   if (std::set<double>(a.begin(), a.end()).size() < 3) return std::nullopt;
   std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  const double widest = *std::max_element(slack_.begin(), slack_.end());
-  if (!(largest_difference(a, b) <= widest)) return std::nullopt;
+  std::vector<std::int64_t> order(yours_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](std::int64_t e, std::int64_t f) { return expected_[e] < expected_[f]; });
+  for (std::int64_t k = 0; k < count(); ++k) {
+    if (!(std::fabs(a[k] - expected_[order[k]]) <= slack_[order[k]])) return std::nullopt;
+  }
   std::int64_t stride = 1;
   for (int axis = shape_.rank() - 1; axis >= 0; --axis) {
     const std::int64_t size = shape_[axis];
@@ -115,14 +90,37 @@ std::optional<Hint> HintFinder::wrong_order() {
         candidate[e] = expected_[e + (from - at) * stride];
       }
       if (!fits(candidate)) continue;
-      return hint(Cause::wrong_order,
-                  shift == 0 ? fmt::format("it is the expected one backwards along axis {}", axis)
-                             : fmt::format("it is the expected one shifted by {} along axis {}", size - shift, axis),
-                  candidate);
+      return finding(Cause::wrong_order,
+                     shift == 0 ? fmt::format("it is the expected one backwards along axis {}", axis)
+                                : fmt::format("it is the expected one shifted by {} along axis {}", size - shift, axis),
+                     candidate);
     }
     stride *= size;
   }
-  return hint(Cause::wrong_order, "it holds the right numbers in other places");
+  return finding(Cause::wrong_order, "it holds the right numbers in other places");
+}
+
+/// Of a large input: whether the wrong elements that were found are all that there are. Then they alone make up what
+/// each of the directions is off by.
+std::optional<Finding> HintFinder::few_elements() {
+  const std::vector<ElementVerdict>& found = of_input_.elements;
+  if (found.empty() || found.size() > 3) return std::nullopt;
+  for (std::int64_t d = 0; d < count(); ++d) {
+    bool explained = false;
+    for (unsigned signs = 0; signs < 1u << found.size(); ++signs) {
+      double sum = 0;
+      for (std::size_t n = 0; n < found.size(); ++n)
+        sum += (signs >> n & 1 ? -1 : 1) * (found[n].yours - found[n].expected);
+      explained |= std::fabs(yours_[d] - expected_[d] - sum) <= slack_[d];
+    }
+    if (!known_[d] || !explained) return std::nullopt;
+  }
+  std::string places;
+  for (const ElementVerdict& element : found)
+    places += (places.empty() ? "" : " and ") + place_of(shape_, element.element);
+  return finding(
+      found.size() == 1 ? Cause::single_element : Cause::some_places,
+      fmt::format("{} alone {} wrong, all others together are right", places, found.size() == 1 ? "is" : "are"));
 }
 
 }  // namespace gradus::testing

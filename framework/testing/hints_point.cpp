@@ -26,7 +26,7 @@ Numbers HintFinder::backward_with(std::size_t j, const Tensor& replacement) cons
   return numbers_of(subject_.backward(inputs, cotangents_)[input_], count());
 }
 
-std::optional<Hint> HintFinder::wrong_point() {
+std::optional<Finding> HintFinder::wrong_point() {
   for (std::size_t j = 0; j < line_.inputs().size(); ++j) {
     const Tensor& own = line_.inputs()[j];
     if (!own.defined() || !is_floating(own.dtype()) || own.numel() < 2) continue;
@@ -50,9 +50,10 @@ std::optional<Hint> HintFinder::wrong_point() {
         for (std::int64_t e = 0; e < count(); ++e)
           close &= std::fabs(given_it[e] - expected_[e]) <= (normalised_point ? 1e-3 * scale_ : slack_[e]);
         if (close) {
-          return hint(Cause::wrong_point,
-                      fmt::format("it would be right if '{}' were {}: backward uses the one where the other is meant",
-                                  subject_.inputs[j], name));
+          return finding(
+              Cause::wrong_point,
+              fmt::format("it would be right if '{}' were {}: backward uses the one where the other is meant",
+                          subject_.inputs[j], name));
         }
         if (j != input_ || count() > 400 || normalised_point) continue;
         Tensors moved = line_.inputs();
@@ -62,11 +63,11 @@ std::optional<Hint> HintFinder::wrong_point() {
         Numbers candidate(yours_.size());
         for (std::int64_t e = 0; e < count(); ++e) candidate[e] = there.derivative({j, e, e + 1}, 1e-9 * scale_).value;
         if (fits(candidate, 4)) {
-          return hint(Cause::wrong_point,
-                      fmt::format("it is the right gradient for another point, where '{}' is {}: the derivative is "
-                                  "taken at {} (or the input was already changed)",
-                                  of_input_.name, name, name),
-                      candidate);
+          return finding(Cause::wrong_point,
+                         fmt::format("it is the right gradient for another point, where '{}' is {}: the derivative is "
+                                     "taken at {} (or the input was already changed)",
+                                     of_input_.name, name, name),
+                         candidate);
         }
       } catch (const Error&) {  // a point outside the op's domain is not the one
       }
@@ -76,7 +77,7 @@ std::optional<Hint> HintFinder::wrong_point() {
 }
 
 /// Right if an operand were transposed, or two operands exchanged.
-std::optional<Hint> HintFinder::operand_exchanged() {
+std::optional<Finding> HintFinder::operand_exchanged() {
   const Tensors& inputs = line_.inputs();
   for (std::size_t j = 0; j < inputs.size(); ++j) {
     if (!inputs[j].defined() || !is_floating(inputs[j].dtype())) continue;
@@ -88,9 +89,9 @@ std::optional<Hint> HintFinder::operand_exchanged() {
         for (std::int64_t e = 0; e < static_cast<std::int64_t>(values.size()); ++e)
           turned[e] = values[e - e % (n * n) + (e % n) * n + e / n % n];
         if (is_expected(backward_with(j, from_values(inputs[j].shape(), turned, inputs[j].dtype())))) {
-          return hint(Cause::transposed, fmt::format("it would be right if '{}' were transposed: it is used "
-                                                     "untransposed, or transposed where it should not be",
-                                                     subject_.inputs[j]));
+          return finding(Cause::transposed, fmt::format("it would be right if '{}' were transposed: it is used "
+                                                        "untransposed, or transposed where it should not be",
+                                                        subject_.inputs[j]));
         }
       }
       for (std::size_t k = j + 1; k < inputs.size(); ++k) {
@@ -99,9 +100,9 @@ std::optional<Hint> HintFinder::operand_exchanged() {
         std::swap(exchanged[j], exchanged[k]);
         const Tensors found = subject_.backward(exchanged, cotangents_);
         if (is_expected(numbers_of(found[input_], count()))) {
-          return hint(Cause::other_input,
-                      fmt::format("it would be right with '{}' and '{}' exchanged: the wrong operand is used",
-                                  subject_.inputs[j], subject_.inputs[k]));
+          return finding(Cause::other_input,
+                         fmt::format("it would be right with '{}' and '{}' exchanged: the wrong operand is used",
+                                     subject_.inputs[j], subject_.inputs[k]));
         }
       }
     } catch (const Error&) {

@@ -103,6 +103,22 @@ std::optional<Jacobians> Jacobians::find(const Subject& subject, Line& line, con
   return found;
 }
 
+std::int64_t Jacobians::widest() const {
+  std::int64_t widest = 0;
+  std::vector<std::int64_t> outputs_of(static_cast<std::size_t>(columns_));
+  for (std::int64_t o = 0; o < rows_; ++o) {
+    std::int64_t inputs = 0;
+    for (std::int64_t e = 0; e < columns_; ++e) {
+      const bool depends = !same(0, true_[o][e], bars_[o][e]);
+      inputs += depends;
+      outputs_of[e] += depends;
+    }
+    widest = std::max(widest, inputs);
+  }
+  for (const std::int64_t outputs : outputs_of) widest = std::max(widest, outputs);
+  return widest;
+}
+
 bool Jacobians::same(double claimed, double expected, double bar) const {
   return std::fabs(claimed - expected) <= 20 * bar + 1e-8 * scale_;
 }

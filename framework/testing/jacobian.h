@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/testing/hints.h"
+#include "framework/testing/hint_finder.h"
 #include "framework/testing/numbers.h"
 
 namespace gradus::testing {
@@ -18,7 +18,10 @@ class Jacobians {
                                        std::size_t input);
 
   /// What of the upstream gradient is lost, misplaced or invented.
-  std::optional<Hint> hint() const;
+  std::optional<Finding> find_cause() const;
+
+  /// The largest number of inputs of one output, or of outputs of one input.
+  std::int64_t widest() const;
 
  private:
   enum class Entry { both_zero, equal, missing, invented, different };
@@ -32,24 +35,25 @@ class Jacobians {
 
   bool same(double claimed, double expected, double bar) const;
   Entry entry(std::int64_t out, std::int64_t in) const;
-  std::optional<Hint> one_output_not_used() const;
-  std::optional<Hint> two_outputs_swapped() const;
-  std::optional<Hint> only_missing() const;
-  std::optional<Hint> diagonal_kept(const Entries& kept, const Entries& missing) const;
-  std::optional<Hint> slice_kept(const Entries& kept, const Entries& missing) const;
-  std::optional<Hint> one_use_kept(const Entries& kept, const Entries& missing) const;
-  std::optional<Hint> triangle_lost(const Entries& kept, const Entries& missing) const;
-  std::optional<Hint> places_lost(const Entries& kept, const Entries& missing) const;
-  std::optional<Hint> only_invented() const;
-  std::optional<Hint> one_of_two_uses() const;
-  std::optional<Hint> mean_over_uses() const;
-  std::optional<Hint> upstream_elsewhere() const;
-  std::optional<Hint> input_elsewhere() const;
-  std::optional<Hint> not_transposed() const;
-  std::optional<Hint> other_outputs_count() const;
-  std::optional<Hint> sees_the_future() const;
-  std::optional<Hint> output_times_line() const;
-  std::optional<Hint> factor_by_output() const;
+  std::optional<Finding> one_output_not_used() const;
+  std::optional<Finding> one_output_partly_used(const Entries& kept, const Entries& missing) const;
+  std::optional<Finding> two_outputs_swapped() const;
+  std::optional<Finding> only_missing() const;
+  std::optional<Finding> diagonal_kept(const Entries& kept, const Entries& missing) const;
+  std::optional<Finding> slice_kept(const Entries& kept, const Entries& missing) const;
+  std::optional<Finding> one_use_kept(const Entries& kept, const Entries& missing) const;
+  std::optional<Finding> triangle_lost(const Entries& kept, const Entries& missing) const;
+  std::optional<Finding> places_lost(const Entries& kept, const Entries& missing) const;
+  std::optional<Finding> only_invented() const;
+  std::optional<Finding> one_of_two_uses() const;
+  std::optional<Finding> mean_over_uses() const;
+  std::optional<Finding> upstream_elsewhere() const;
+  std::optional<Finding> input_elsewhere() const;
+  std::optional<Finding> not_transposed() const;
+  std::optional<Finding> other_outputs_count() const;
+  std::optional<Finding> sees_the_future() const;
+  std::optional<Finding> output_times_line() const;
+  std::optional<Finding> factor_by_output() const;
 
   std::vector<Output> outputs_;
   Shape input_shape_;

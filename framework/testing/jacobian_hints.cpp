@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 
@@ -6,23 +8,26 @@
 namespace gradus::testing {
 namespace {
 
-Hint about(Cause cause, std::string sentence) { return {.cause = cause, .input = "", .sentence = std::move(sentence)}; }
+/// `claim`: what of the sentence is the same at every point, where not all of it is.
+Finding about(Cause cause, std::string sentence, std::string claim = "") {
+  return {.hint = {.cause = cause, .input = "", .sentence = sentence}, .claim = claim.empty() ? sentence : claim};
+}
 
 }  // namespace
 
-std::optional<Hint> Jacobians::hint() const {
+std::optional<Finding> Jacobians::find_cause() const {
   for (const auto hypothesis :
        {&Jacobians::one_output_not_used, &Jacobians::two_outputs_swapped, &Jacobians::only_missing,
         &Jacobians::only_invented, &Jacobians::one_of_two_uses, &Jacobians::mean_over_uses,
         &Jacobians::upstream_elsewhere, &Jacobians::input_elsewhere, &Jacobians::not_transposed,
         &Jacobians::other_outputs_count, &Jacobians::sees_the_future, &Jacobians::factor_by_output,
         &Jacobians::output_times_line}) {
-    if (std::optional<Hint> found = (this->*hypothesis)()) return found;
+    if (std::optional<Finding> found = (this->*hypothesis)()) return found;
   }
   return std::nullopt;
 }
 
-std::optional<Hint> Jacobians::one_output_not_used() const {
+std::optional<Finding> Jacobians::one_output_not_used() const {
   if (outputs_.size() < 2) return std::nullopt;
   const Output* unused = nullptr;
   for (const Output& output : outputs_) {
@@ -43,7 +48,7 @@ std::optional<Hint> Jacobians::one_output_not_used() const {
                fmt::format("the upstream gradient of the output '{}' is not used", unused->name));
 }
 
-std::optional<Hint> Jacobians::two_outputs_swapped() const {
+std::optional<Finding> Jacobians::two_outputs_swapped() const {
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     for (std::size_t l = k + 1; l < outputs_.size(); ++l) {
       if (!(outputs_[k].shape == outputs_[l].shape)) continue;
@@ -64,7 +69,7 @@ std::optional<Hint> Jacobians::two_outputs_swapped() const {
   return std::nullopt;
 }
 
-std::optional<Hint> Jacobians::only_missing() const {
+std::optional<Finding> Jacobians::only_missing() const {
   Entries kept, missing;
   for (std::int64_t o = 0; o < rows_; ++o) {
     for (std::int64_t e = 0; e < columns_; ++e) {
@@ -75,14 +80,33 @@ std::optional<Hint> Jacobians::only_missing() const {
     }
   }
   if (kept.empty() || missing.empty()) return std::nullopt;
-  for (const auto pattern : {&Jacobians::diagonal_kept, &Jacobians::slice_kept, &Jacobians::one_use_kept,
-                             &Jacobians::triangle_lost, &Jacobians::places_lost}) {
-    if (std::optional<Hint> found = (this->*pattern)(kept, missing)) return found;
+  for (const auto pattern : {&Jacobians::one_output_partly_used, &Jacobians::diagonal_kept, &Jacobians::slice_kept,
+                             &Jacobians::one_use_kept, &Jacobians::triangle_lost, &Jacobians::places_lost}) {
+    if (std::optional<Finding> found = (this->*pattern)(kept, missing)) return found;
   }
   return std::nullopt;
 }
 
-std::optional<Hint> Jacobians::diagonal_kept(const Entries& kept, const Entries& missing) const {
+/// Of several outputs one is left out at some of its elements.
+std::optional<Finding> Jacobians::one_output_partly_used(const Entries& kept, const Entries& missing) const {
+  if (outputs_.size() < 2) return std::nullopt;
+  const Output& output = *std::find_if(outputs_.begin(), outputs_.end(),
+                                       [&](const Output& each) { return missing[0].first < each.end(); });
+  std::set<std::int64_t> lost;
+  for (const auto& [o, e] : missing) lost.insert(o);
+  const auto is_elsewhere = [&](const auto& at) { return at.first < output.begin || at.first >= output.end(); };
+  if (std::any_of(missing.begin(), missing.end(), is_elsewhere) ||
+      std::all_of(kept.begin(), kept.end(), is_elsewhere) ||
+      std::any_of(kept.begin(), kept.end(), [&](const auto& at) { return lost.contains(at.first); }))
+    return std::nullopt;
+  return about(
+      Cause::upstream_partly_used,
+      fmt::format("the upstream gradient of the output '{}' is not used at {} of its elements, the first is {}",
+                  output.name, lost.size(), place_of(output.shape, *lost.begin() - output.begin)),
+      "some of " + output.name);
+}
+
+std::optional<Finding> Jacobians::diagonal_kept(const Entries& kept, const Entries& missing) const {
   const auto on_diagonal = [](const auto& at) { return at.first == at.second; };
   if (rows_ != columns_ || !std::all_of(kept.begin(), kept.end(), on_diagonal) ||
       std::any_of(missing.begin(), missing.end(), on_diagonal))
@@ -93,7 +117,7 @@ std::optional<Hint> Jacobians::diagonal_kept(const Entries& kept, const Entries&
 }
 
 /// All that counts lies at one coordinate of some axes, and all that is lost at others.
-std::optional<Hint> Jacobians::slice_kept(const Entries& kept, const Entries& missing) const {
+std::optional<Finding> Jacobians::slice_kept(const Entries& kept, const Entries& missing) const {
   if (outputs_.size() != 1) return std::nullopt;
   const Shape& shape = outputs_[0].shape;
   std::vector<int> axes;
@@ -112,7 +136,12 @@ std::optional<Hint> Jacobians::slice_kept(const Entries& kept, const Entries& mi
       return coordinate(shape, at.first, axis) != coordinate(shape, kept[0].first, axis);
     });
   });
-  if (axes.empty() || !apart) return std::nullopt;
+  std::set<std::int64_t> with_kept, with_both;
+  for (const auto& [o, e] : kept) with_kept.insert(e);
+  for (const auto& [o, e] : missing) {
+    if (with_kept.contains(e)) with_both.insert(e);
+  }
+  if (axes.empty() || !apart || with_both.empty()) return std::nullopt;  // no sum lost a term
   std::string summed;
   for (const int axis : axes)
     summed += fmt::format("{}axis {} (size {})", summed.empty() ? "" : " and ", axis, shape[axis]);
@@ -121,7 +150,7 @@ std::optional<Hint> Jacobians::slice_kept(const Entries& kept, const Entries& mi
 }
 
 /// Of each element that lost something one use is left, the first or the last.
-std::optional<Hint> Jacobians::one_use_kept(const Entries& kept, const Entries& missing) const {
+std::optional<Finding> Jacobians::one_use_kept(const Entries& kept, const Entries& missing) const {
   std::vector<int> uses_kept(columns_);
   std::vector<std::int64_t> kept_at(columns_), first_lost(columns_, rows_), last_lost(columns_, -1);
   for (const auto& [o, e] : kept) {
@@ -135,6 +164,7 @@ std::optional<Hint> Jacobians::one_use_kept(const Entries& kept, const Entries& 
   bool last = true, first = true;
   std::int64_t example = -1;
   for (std::int64_t e = 0; e < columns_; ++e) {
+    if (last_lost[e] < 0 && uses_kept[e] > 1) return std::nullopt;  // one that keeps all its uses
     if (last_lost[e] < 0) continue;
     if (uses_kept[e] != 1) return std::nullopt;
     example = e;
@@ -142,12 +172,14 @@ std::optional<Hint> Jacobians::one_use_kept(const Entries& kept, const Entries& 
     first &= kept_at[e] < first_lost[e];
   }
   if (!last && !first) return std::nullopt;
-  return about(Cause::last_use_only, fmt::format("elements that are used more than once, as {}, get the gradient of "
-                                                 "their {} use only: `=` where `+=` is needed",
-                                                 place_of(input_shape_, example), last ? "last" : "first"));
+  return about(Cause::last_use_only,
+               fmt::format("elements that are used more than once, as {}, get the gradient of their {} use only: `=` "
+                           "where `+=` is needed",
+                           place_of(input_shape_, example), last ? "last" : "first"),
+               last ? "last use" : "first use");
 }
 
-std::optional<Hint> Jacobians::triangle_lost(const Entries& kept, const Entries& missing) const {
+std::optional<Finding> Jacobians::triangle_lost(const Entries& kept, const Entries& missing) const {
   if (outputs_.size() != 1 || outputs_[0].shape.rank() < 2) return std::nullopt;
   const Shape& shape = outputs_[0].shape;
   const int row = shape.rank() - 2, column = shape.rank() - 1;
@@ -164,7 +196,7 @@ std::optional<Hint> Jacobians::triangle_lost(const Entries& kept, const Entries&
   return std::nullopt;
 }
 
-std::optional<Hint> Jacobians::places_lost(const Entries& kept, const Entries& missing) const {
+std::optional<Finding> Jacobians::places_lost(const Entries& kept, const Entries& missing) const {
   if (outputs_.size() != 1) return std::nullopt;
   const Shape& shape = outputs_[0].shape;
   for (int axis = 0; axis < shape.rank(); ++axis) {
@@ -175,13 +207,14 @@ std::optional<Hint> Jacobians::places_lost(const Entries& kept, const Entries& m
     return about(
         Cause::some_parts,
         fmt::format("the upstream gradient counts at {} of {} places along axis {} only, the first that is lost is {}",
-                    used.size(), used.size() + lost.size(), axis, *lost.begin()));
+                    used.size(), used.size() + lost.size(), axis, *lost.begin()),
+        fmt::format("places {} along axis {}", fmt::join(lost, ","), axis));
   }
   return std::nullopt;
 }
 
 /// Two uses that reach the same output leave half of it there where one of them does not count.
-std::optional<Hint> Jacobians::one_of_two_uses() const {
+std::optional<Finding> Jacobians::one_of_two_uses() const {
   std::int64_t halves = 0, missing = 0, equal = 0, example = 0;
   for (std::int64_t o = 0; o < rows_; ++o) {
     for (std::int64_t e = 0; e < columns_; ++e) {
@@ -198,11 +231,12 @@ std::optional<Hint> Jacobians::one_of_two_uses() const {
   return about(Cause::last_use_only,
                fmt::format("one of two uses does not count, as of {}: half of the derivative where both reach the same "
                            "output, nothing where the lost one reaches another",
-                           place_of(input_shape_, example)));
+                           place_of(input_shape_, example)),
+               "one of two uses");
 }
 
 /// Each element's gradient divided by the number of outputs that it reaches.
-std::optional<Hint> Jacobians::mean_over_uses() const {
+std::optional<Finding> Jacobians::mean_over_uses() const {
   std::set<std::int64_t> counts;
   for (std::int64_t e = 0; e < columns_; ++e) {
     std::int64_t uses = 0;
@@ -217,10 +251,11 @@ std::optional<Hint> Jacobians::mean_over_uses() const {
   return about(Cause::mean_for_sum,
                fmt::format("every element's gradient is divided by the number of its uses ({} to {}): a mean where the "
                            "sum belongs",
-                           *counts.begin(), *counts.rbegin()));
+                           *counts.begin(), *counts.rbegin()),
+               "mean over uses");
 }
 
-std::optional<Hint> Jacobians::only_invented() const {
+std::optional<Finding> Jacobians::only_invented() const {
   std::int64_t invented = 0, equal = 0, example_out = 0, example_in = 0;
   bool later = outputs_.size() == 1 && outputs_[0].shape.rank() >= 1 && input_shape_.rank() >= 1;
   const int out_axis = outputs_[0].shape.rank() >= 2 ? outputs_[0].shape.rank() - 2 : 0,
@@ -243,13 +278,13 @@ std::optional<Hint> Jacobians::only_invented() const {
       *std::find_if(outputs_.begin(), outputs_.end(), [&](const Output& each) { return example_out < each.end(); });
   return about(
       Cause::wrong_where,
-      fmt::format("gradient arrives from outputs that do not depend on the element, as {}{} on {}: {}", output.name,
+      fmt::format("gradient arrives from outputs that do not depend on the element, as {}{} on {}{}", output.name,
                   place_of(output.shape, example_out - output.begin), place_of(input_shape_, example_in),
-                  later ? "always from an earlier position, so the causal mask is missing in backward"
-                        : "a mask or a boundary of forward is missing in backward"));
+                  later ? ": always from an earlier position, so the causal mask is missing in backward" : ""),
+      later ? "from earlier positions" : "from other outputs");
 }
 
-std::optional<Hint> Jacobians::upstream_elsewhere() const {
+std::optional<Finding> Jacobians::upstream_elsewhere() const {
   if (outputs_.size() != 1) return std::nullopt;
   const Shape& shape = outputs_[0].shape;
   /// Whether output element o is given the upstream gradient of from(o); -1: of none.
@@ -297,7 +332,7 @@ std::optional<Hint> Jacobians::upstream_elsewhere() const {
 }
 
 /// The numbers of each output are right, but at other elements.
-std::optional<Hint> Jacobians::input_elsewhere() const {
+std::optional<Finding> Jacobians::input_elsewhere() const {
   std::string example;
   for (std::int64_t o = 0; o < rows_; ++o) {
     Numbers a = claimed_[o], b = true_[o];
@@ -318,10 +353,11 @@ std::optional<Hint> Jacobians::input_elsewhere() const {
                           place_of(input_shape_, to), place_of(input_shape_, from));
   }
   if (example.empty()) return std::nullopt;
-  return about(Cause::wrong_order, "the right numbers go to the wrong elements, as that of " + example);
+  return about(Cause::wrong_order, "the right numbers go to the wrong elements, as that of " + example,
+               "wrong elements");
 }
 
-std::optional<Hint> Jacobians::not_transposed() const {
+std::optional<Finding> Jacobians::not_transposed() const {
   if (rows_ != columns_) return std::nullopt;
   bool symmetric = true;  // then transposing it says nothing
   for (std::int64_t o = 0; o < rows_; ++o) {
@@ -338,7 +374,7 @@ std::optional<Hint> Jacobians::not_transposed() const {
 }
 
 /// Some outputs count that should not, others do not that should: another mask than forward's.
-std::optional<Hint> Jacobians::other_outputs_count() const {
+std::optional<Finding> Jacobians::other_outputs_count() const {
   std::int64_t lost = -1, invented = -1, right = -1;
   for (std::int64_t o = 0; o < rows_; ++o) {
     std::set<Entry> kinds;
@@ -352,15 +388,16 @@ std::optional<Hint> Jacobians::other_outputs_count() const {
   return about(Cause::wrong_where,
                fmt::format("other outputs count than in forward: {} does not, which depends on the input, {} does, "
                            "which does not: a mask is turned round or transposed",
-                           place_of(outputs_[0].shape, lost), place_of(outputs_[0].shape, invented)));
+                           place_of(outputs_[0].shape, lost), place_of(outputs_[0].shape, invented)),
+               "another mask");
 }
 
 /// Along the last axis of the output the difference is the output times something common to the whole line.
-std::optional<Hint> Jacobians::output_times_line() const {
+std::optional<Finding> Jacobians::output_times_line() const {
   if (outputs_.size() != 1 || outputs_[0].shape.rank() == 0 || outputs_[0].shape.back() < 3) return std::nullopt;
   const std::int64_t length = outputs_[0].shape.back();
-  bool any = false;
   for (std::int64_t line = 0; line < rows_; line += length) {
+    bool any = false;
     std::int64_t pivot = line;
     for (std::int64_t o = line; o < line + length; ++o) {
       if (std::fabs(output_[o]) > std::fabs(output_[pivot])) pivot = o;
@@ -374,8 +411,8 @@ std::optional<Hint> Jacobians::output_times_line() const {
       }
       any |= !same(0, common * output_[pivot], bars_[pivot][e]);
     }
+    if (!any) return std::nullopt;  // not a term that is missing everywhere
   }
-  if (!any) return std::nullopt;
   return about(
       Cause::missing_output_term,
       "the difference is what the upstream gradient and the output have in common on each line, times something "
@@ -383,7 +420,7 @@ std::optional<Hint> Jacobians::output_times_line() const {
 }
 
 /// Nothing is lost, and what no output may see arrives from all the earlier ones.
-std::optional<Hint> Jacobians::sees_the_future() const {
+std::optional<Finding> Jacobians::sees_the_future() const {
   if (outputs_.size() != 1 || outputs_[0].shape.rank() < 2 || input_shape_.rank() < 2) return std::nullopt;
   const int out_axis = outputs_[0].shape.rank() - 2, in_axis = input_shape_.rank() - 2;
   std::int64_t leaks = 0, pairs = 0;
@@ -404,7 +441,7 @@ std::optional<Hint> Jacobians::sees_the_future() const {
       "backward computes the weights");
 }
 
-std::optional<Hint> Jacobians::factor_by_output() const {
+std::optional<Finding> Jacobians::factor_by_output() const {
   for (const auto& [name, factor] : by_output_) {
     const double spread =
         *std::max_element(factor.begin(), factor.end()) - *std::min_element(factor.begin(), factor.end());

@@ -9,6 +9,17 @@ namespace {
 
 std::string with_bar(double value, double bar) { return fmt::format("{:.6g} +- {:.0e}", value, bar); }
 
+/// In bars; relative, where the printed digits of a wrong value are those of the right one.
+std::string off_by(const InputReport& input) {
+  const ElementVerdict& worst = input.worst;
+  const double difference = std::fabs(worst.yours - worst.expected);
+  if (!std::isfinite(difference)) return "-";
+  const bool look_equal = fmt::format("{:.6g}", worst.yours) == fmt::format("{:.6g}", worst.expected);
+  if (input.verdict == Verdict::disagree && look_equal && worst.expected != 0)
+    return fmt::format("{:.0e} of it", difference / std::fabs(worst.expected));
+  return worst.bar > 0 ? fmt::format("{:.1g} bars", difference / worst.bar) : fmt::format("{:.1g}", difference);
+}
+
 /// |yours - expected| along the rows of the last axis, for tensors that fit on a screen.
 std::string bars_of(const InputReport& input) {
   const Shape& shape = input.spec.shape;
@@ -73,11 +84,7 @@ std::string to_text(const CheckReport& report, bool explain) {
     text += fmt::format("  {:14} {:>9}  {:12} {:>14}   {:24} {:>12}   {}\n", "input", "elements", "worst at", "yours",
                         "expected", "off by", "verdict");
   for (const InputReport& input : report.inputs) {
-    const double difference = std::fabs(input.worst.yours - input.worst.expected);
     const bool single = !input.by_direction || !input.elements.empty();
-    const std::string off = !std::isfinite(difference) ? "-"
-                            : input.worst.bar > 0      ? fmt::format("{:.1g} bars", difference / input.worst.bar)
-                                                       : fmt::format("{:.1g}", difference);
     std::string verdict = input.verdict == Verdict::agree         ? "ok"
                           : input.verdict == Verdict::cannot_tell ? "cannot tell"
                                                                   : "FAIL";
@@ -85,7 +92,7 @@ std::string to_text(const CheckReport& report, bool explain) {
     text += fmt::format(
         "  {:14} {:>9}  {:12} {:>14.7g}   {:24} {:>12}   {}\n", input.name, input.spec.shape.numel(),
         single ? place_of(input.spec.shape, input.worst.element) : fmt::format("direction {}", input.worst.element),
-        input.worst.yours, with_bar(input.worst.expected, input.worst.bar), off, verdict);
+        input.worst.yours, with_bar(input.worst.expected, input.worst.bar), off_by(input), verdict);
     if (input.verdict == Verdict::disagree) text += bars_of(input);
     for (const std::string& sentence : {input.note, input.refuted}) {
       if (!sentence.empty()) text += "    " + sentence + "\n";

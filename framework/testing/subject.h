@@ -11,6 +11,15 @@
 
 namespace gradus::testing {
 
+struct Subject;
+
+/// A number that the user of an op may set.
+struct SubjectAttribute {
+  std::string name;
+  double value = 0, usual = 0;               ///< `usual`: where nobody sets it
+  std::function<Subject(double value)> at;  ///< the same op with another value
+};
+
 /// Of the values that a function takes; none where low is not below high.
 struct Range {
   double low = 0, high = 0;
@@ -42,6 +51,7 @@ struct Subject {
   /// Optional: the exact derivative of the outputs along `tangents` (one for each input, undefined: zero), found
   /// without the backward that is checked.
   std::function<Tensors(const Tensors& inputs, const Tensors& tangents)> tangent_of = {};
+  std::vector<SubjectAttribute> attributes = {};
   /// Optional: has later calls round to FE_UPWARD, FE_DOWNWARD, ... where they do not run on this thread.
   std::function<void(int mode)> set_rounding = {};
   /// Runs elsewhere, on contiguous copies: memory layouts and thread counts of this process do not reach it.

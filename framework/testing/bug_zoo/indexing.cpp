@@ -55,9 +55,16 @@ Exercise embedding_exercise(Generator& generator) {
            Cause::not_linear, embedding_with([](Array& dtable, const Array& ids, int t, int c, double g) {
              if (dtable(id(ids, t), c) == 0) dtable(id(ids, t), c) = g;
            })},
-          {"mean over the uses", "divides by how often the id occurs", Cause::mean_for_sum,
+          {"mean over the uses",
+           "divides by how often the id occurs",
+           Cause::mean_for_sum,
            embedding_with([](Array& dtable, const Array& ids, int t, int c, double g) {
              dtable(id(ids, t), c) += g / uses(ids, t);
+           }),
+           {Cause::repeated_indices}},
+          {"repeated ids twice", "adds once more to a row that an earlier id has read", Cause::repeated_indices,
+           embedding_with([](Array& dtable, const Array& ids, int t, int c, double g) {
+             dtable(id(ids, t), c) += uses(ids, t) > 1 ? 2 * g : g;
            })},
           {"mean over the ids", "divides by the number of ids", Cause::mean_for_sum, scaled(right, 1.0 / 6)},
           {"ids counted from one", "adds to the row after the one that was read", Cause::wrong_order,
