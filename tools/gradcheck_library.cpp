@@ -165,7 +165,7 @@ void sweep_op(const ForeignOp& op, const GradcheckRequest& request, GradcheckSes
 
 /// What the declared point cannot show, by a few others.
 void look_further(const ForeignOp& op, const GradcheckRequest& request, double seconds, GradcheckSession& session) {
-  testing::FurtherPoints further = check_further_points(op, request.check_options(), std::max(1.0, 3 * seconds));
+  testing::FurtherPoints further = check_further_points(op, request.check_options(), std::max(2.0, 3 * seconds));
   if (further.wrong && further.wrong->failure) return add_failure(*further.wrong, op, request, session);
   if (further.wrong) return session.add(report_of(*further.wrong, op, request), request.shared_library);
   if (!request.output.explain) return;

@@ -78,6 +78,7 @@ class ForeignPoints {
   void set_indices(ForeignPoint& point, int level) const;
   void set_attributes(ForeignPoint& point, const std::vector<int>& row) const;
   bool takes(const ForeignPoint& point, double seconds);
+  double seconds_of_calls(const Tensors& inputs, const Tensors& outputs, double enough) const;
   bool is_fault(ForeignFailureKind kind, bool forward_done) const;
   bool reads_end_of(std::size_t input, const Tensors& inputs, const Tensors& outputs, std::uint64_t seed) const;
   bool reads_all(const Tensors& inputs, const Tensors& outputs, std::uint64_t seed) const;
@@ -96,7 +97,7 @@ class ForeignPoints {
   std::vector<std::vector<double>> attribute_values_;  ///< by attribute
   Covering covering_;
   std::map<std::string, bool> shape_wishes_;  ///< was it taken?
-  double declared_sensitivity_ = 0;
+  double declared_sensitivity_ = 0, declared_seconds_ = 0;
   std::vector<bool> read_to_the_end_;  ///< at the declared point, by input
 };
 
