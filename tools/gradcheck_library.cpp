@@ -311,7 +311,7 @@ class OpChecker {
     session_.watch().begin(name_ + ", further points");
     testing::FurtherPoints further;
     try {
-      further = check_further_points(op, watched_options(), std::max(1.0, 3 * seconds));
+      further = check_further_points(op, watched_options(), std::max(2.0, 3 * seconds));
     } catch (const OutOfTime&) {
       return session_.add_unchecked(name_, "further points");
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 
 #include "framework/random/generator.h"
 #include "framework/tensor/creation.h"
@@ -347,6 +348,7 @@ ForeignPoints::ForeignPoints(const ForeignOp& declared, std::uint64_t seed, cons
     const Tensors inputs = scout_.draw_inputs(seed);
     const Tensors outputs = scout_.subject().forward(inputs);
     declared_sensitivity_ = sensitivity(inputs, outputs);
+    declared_seconds_ = seconds_of_calls(inputs, outputs, 0);
     for (std::size_t i = 0; i < inputs.size(); ++i)
       read_to_the_end_[i] = inputs[i].numel() > 0 && reads_end_of(i, inputs, outputs, seed);
   } catch (const ForeignFailure&) {  // then it is not known
@@ -417,21 +419,32 @@ bool ForeignPoints::takes(const ForeignPoint& point, double seconds) {
     set_point(scout_, {.inputs = point.inputs, .attributes = point.attributes});
     inputs = scout_.draw_inputs(point.seed);
     const Subject subject = scout_.subject();
-    if (scout_.process() == 0) subject.forward(inputs);  // its start is no part of a call's time
-    const auto start = std::chrono::steady_clock::now();
     const Tensors found = subject.forward(inputs);
     if (!have_values(found) || sensitivity(inputs, found) > std::max(1e3, 30 * declared_sensitivity_)) return false;
     if (!point.shape_words.empty() && !reads_all(inputs, found, point.seed)) return false;
     outputs = found;
-    Tensors cotangents;
-    for (const Tensor& output : outputs)
-      cotangents.push_back(is_floating(output.dtype()) ? ones_like(output) : Tensor());
-    subject.backward(inputs, cotangents);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() <= seconds;
+    const double most = std::max(seconds, 3 * declared_seconds_);
+    return seconds_of_calls(inputs, outputs, most) <= most;
   } catch (const ForeignFailure& failure) {
     if (failure.kind != ForeignFailureKind::refused) scout_.restart();
     return !odd(shapes_of(point.inputs), shapes_of(declared_.inputs())) && is_fault(failure.kind, !outputs.empty());
   }
+}
+
+/// Of forward and backward; where another program comes between, they are tried again.
+double ForeignPoints::seconds_of_calls(const Tensors& inputs, const Tensors& outputs, double enough) const {
+  constexpr int most_trials = 4;
+  Tensors cotangents;
+  for (const Tensor& output : outputs) cotangents.push_back(is_floating(output.dtype()) ? ones_like(output) : Tensor());
+  const Subject subject = scout_.subject();
+  double least = std::numeric_limits<double>::infinity();
+  for (int trial = 0; trial < most_trials && least > enough; ++trial) {
+    const auto start = std::chrono::steady_clock::now();
+    subject.forward(inputs);
+    subject.backward(inputs, cotangents);
+    least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return least;
 }
 
 /// What a check should find. A right op may refuse a shape by ending itself, or leave out what it is not made for;

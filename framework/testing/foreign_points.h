@@ -60,8 +60,9 @@ class ForeignPoints {
   ForeignPoints(const ForeignOp& declared, std::uint64_t seed, const std::set<std::string>& fixed, bool beyond,
                 bool strict);
 
-  /// One that the op takes: it does not refuse, its outputs are finite, and forward and backward take at most
-  /// `seconds`. Nothing where none is found within `search` seconds.
+  /// One that the op takes: it does not refuse, its outputs are finite and not much more sensitive than at the declared
+  /// point, it reads all of its inputs, and forward and backward take at most `seconds`, or three times as long as there.
+  /// Nothing where none is found within `search` seconds.
   std::optional<ForeignPoint> next(double seconds, double search);
 
   /// What could not be varied, and why: "ranks (not taken)".
@@ -78,6 +79,7 @@ class ForeignPoints {
   void set_indices(ForeignPoint& point, int level) const;
   void set_attributes(ForeignPoint& point, const std::vector<int>& row) const;
   bool takes(const ForeignPoint& point, double seconds);
+  double seconds_of_calls(const Tensors& inputs, const Tensors& outputs, double enough) const;
   bool is_fault(ForeignFailureKind kind, bool forward_done) const;
   bool reads_end_of(std::size_t input, const Tensors& inputs, const Tensors& outputs, std::uint64_t seed) const;
   bool reads_all(const Tensors& inputs, const Tensors& outputs, std::uint64_t seed) const;
@@ -96,7 +98,7 @@ class ForeignPoints {
   std::vector<std::vector<double>> attribute_values_;  ///< by attribute
   Covering covering_;
   std::map<std::string, bool> shape_wishes_;  ///< was it taken?
-  double declared_sensitivity_ = 0;
+  double declared_sensitivity_ = 0, declared_seconds_ = 0;
   std::vector<bool> read_to_the_end_;  ///< at the declared point, by input
 };
 

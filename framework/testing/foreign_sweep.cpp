@@ -13,7 +13,7 @@ namespace gradus::testing {
 namespace {
 
 constexpr int further_points = 7;
-constexpr double calls_of_a_check = 500;  ///< of forward, about
+constexpr double calls_of_a_check = 1500;  ///< of forward, about
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -124,10 +124,10 @@ ForeignFinding ForeignSweep::declared() { return judge(declared_); }
 
 std::optional<ForeignFinding> ForeignSweep::next(double seconds) {
   const auto start = std::chrono::steady_clock::now();
+  const double call = seconds / calls_of_a_check / (thorough_ ? 1 : 2);
   for (;;) {
     const double left = seconds - seconds_since(start);
-    const std::optional<ForeignPoint> point =
-        left > 0 ? points_.next(std::max(0.01, seconds / calls_of_a_check), left) : std::nullopt;
+    const std::optional<ForeignPoint> point = left > 0 ? points_.next(call, left) : std::nullopt;
     if (!point) return {};
     ForeignFinding finding = judge(*point);
     // It is not made for these shapes; or what it refuses shows late.
@@ -159,7 +159,7 @@ ForeignFinding ForeignSweep::first_look(const ForeignPoint& point) {
     CheckOptions options = options_;
     options.seed = point.seed;
     options.hints = false;
-    if (!thorough_) options.every_element_up_to = 1, options.contracts = false;
+    if (!thorough_) options.every_element_up_to = 1, options.directions = 2, options.contracts = false;
     const Tensors inputs = worker_.draw_inputs(point.seed);
     finding.report = thorough_ ? check(worker_, inputs, options) : check(subject_at(worker_, inputs), inputs, options);
   } catch (const ForeignFailure& failure) {
