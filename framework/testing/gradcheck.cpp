@@ -52,6 +52,7 @@ class Checker {
       report_.inputs.push_back(check_input(point, i, gradients_[i], rounding[i]));
       if (options_.on_input) options_.on_input(report_.inputs.back());
     }
+    judge_forward_mode();
     if (options_.hints) look_for_hint();
     return finish(start);
   }
@@ -82,9 +83,25 @@ class Checker {
     return finding.empty();
   }
 
+  /// What an author wrote beside their backward is theirs to answer for.
+  void judge_forward_mode() {
+    if (!subject_.own_process || !subject_.tangent_of) return;
+    ContractReport jvp{.name = "jvp"};
+    for (const InputReport& input : report_.inputs) {
+      if (input.refuted.empty()) continue;
+      jvp.held = false;
+      jvp.finding = fmt::format("jvp, for '{}': {}", input.name, input.refuted);
+    }
+    report_.contracts.push_back(std::move(jvp));
+  }
+
   void look_for_hint() {
     for (const ContractReport& contract : report_.contracts) {
       if (contract.held) continue;
+      if (contract.cause == Cause::unknown) {
+        report_.hint = Hint{Cause::unknown, "", contract.finding};
+        return;
+      }
       report_.hint = hint_of_broken_promise(subject_, line_, cotangents_, gradients_, report_, contract);
       if (report_.hint) return;
     }
