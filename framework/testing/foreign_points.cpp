@@ -420,7 +420,10 @@ bool ForeignPoints::takes(const ForeignPoint& point, double seconds) {
     inputs = scout_.draw_inputs(point.seed);
     const Subject subject = scout_.subject();
     const Tensors found = subject.forward(inputs);
-    if (!have_values(found) || sensitivity(inputs, found) > std::max(1e3, 30 * declared_sensitivity_)) return false;
+    if (!have_values(found)) return false;
+    const double moved = sensitivity(inputs, found);
+    if (moved > std::max(1e3, 30 * declared_sensitivity_)) return false;
+    if (moved == 0 && declared_sensitivity_ > 0) return false;  // nothing moves, and nothing shows
     if (!point.shape_words.empty() && !reads_all(inputs, found, point.seed)) return false;
     outputs = found;
     const double most = std::max(seconds, 3 * declared_seconds_);

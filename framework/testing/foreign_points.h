@@ -61,8 +61,8 @@ class ForeignPoints {
                 bool strict);
 
   /// One that the op takes: it does not refuse, its outputs are finite and not much more sensitive than at the declared
-  /// point, it reads all of its inputs, and forward and backward take at most `seconds`, or three times as long as there.
-  /// Nothing where none is found within `search` seconds.
+  /// point, it reads all of its inputs, and forward and backward take at most `seconds`, or three times as long as
+  /// there. Nothing where none is found within `search` seconds.
   std::optional<ForeignPoint> next(double seconds, double search);
 
   /// What could not be varied, and why: "ranks (not taken)".
