@@ -138,10 +138,13 @@ TEST_CASE("a wrong gradient is found and its cause named") {
   }
 }
 
-TEST_CASE("a wrong forward mode does not decide about the gradient") {
+TEST_CASE("a wrong forward mode is wrong, and does not decide about the gradient") {
   const CheckReport report = check_op("wrong_ops", "wrong_jvp");
-  CHECK_MESSAGE(report.passed(), text_of(report));
+  CHECK_MESSAGE(report.verdict == Verdict::disagree, text_of(report));
+  CHECK(report.inputs[0].verdict == Verdict::agree);
   CHECK(has(report.inputs[0].refuted, "forward mode says"));
+  REQUIRE(report.hint);
+  CHECK(has(report.hint->sentence, "jvp, for 'x': forward mode says"));
 }
 
 TEST_CASE("whatever an op does wrong becomes a sentence, and this process survives") {
@@ -420,7 +423,7 @@ TEST_CASE("the program checks all ops of a library, whatever becomes of the firs
   CHECK(verdicts.size() == 37);
   CHECK(verdicts["loops"] == "timed out");
   CHECK(verdicts["half"] == "disagree");
-  CHECK(verdicts["wrong_jvp"] == "agree");
+  CHECK(verdicts["wrong_jvp"] == "disagree");
 }
 
 TEST_CASE("the template compiles as it is, agrees, and is not written over anything") {

@@ -287,7 +287,11 @@ const OpSpec& relu_op() {
     spec.subgradient = "The slope at 0 is 0.";
     spec.decisions = branches([](double x, const Attributes&) { return x > 0 ? 1 : x < 0 ? 2 : 3; });
     spec.saves = {.inputs = {0}};
-    spec.samples = shape_samples(draw_away_from_zero);
+    spec.samples = [](SampleMaker& make) {
+      std::vector<Sample> samples = shape_samples(draw_away_from_zero)(make);
+      samples[1].inputs[0] = make.values({}, {0.75});  // nothing moves at a negative number alone
+      return samples;
+    };
     return unary_op(
         std::move(spec), [](const Attributes&) { return functions::Relu{}; },
         [](double x, const Attributes&) { return x < 0 ? 0 : x; },

@@ -1,6 +1,7 @@
 #include "framework/testing/line.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "framework/autograd/modes.h"
@@ -260,19 +261,23 @@ double Line::moving_quantum(std::size_t input) {
   if (!is_new) return found->second;
   std::vector<std::vector<bool>> moves;
   for (const auto& values : base_outputs_) moves.emplace_back(values.size(), false);
-  for (int trial = 0; trial < 4; ++trial) {
-    StreamReader reader(11, static_cast<std::uint64_t>(trial));
+  // By its size, by less, and by ever more: what stands still beside a small number may not beside a large one.
+  const double typical = typical_[input];
+  const std::array<double, 9> sizes = {typical,           typical / 64,      typical,          typical * 0x1p10, typical * 0x1p30,
+                                       typical * 0x1p100, typical * 0x1p300, typical * 0x1p900, 1e300};
+  for (std::size_t trial = 0; trial < sizes.size(); ++trial) {
+    StreamReader reader(11, trial);
     auto signs = std::make_shared<std::vector<std::int8_t>>(base_[input].size());
     for (std::int8_t& sign : *signs) sign = reader.next_integer(0, 1) ? 1 : -1;
     const Direction direction{input, 0, static_cast<std::int64_t>(signs->size()), signs};
     const Displacement displacement(*this, direction);
     double moved = 0;
     std::uint64_t decisions = 0;
-    const std::optional<Tensors> outputs = evaluate(direction, std::ldexp(typical_[input], -6 * (trial / 2)), moved, decisions);
+    const std::optional<Tensors> outputs = evaluate(direction, sizes[trial], moved, decisions);
     for (std::size_t k = 0; outputs && k < moves.size(); ++k) {
       if (base_outputs_[k].empty()) continue;
       const Numbers now = (*outputs)[k].to_vector<double>();
-      for (std::size_t e = 0; e < now.size(); ++e) moves[k][e] = moves[k][e] || now[e] != base_outputs_[k][e];
+      for (std::size_t e = 0; e < now.size(); ++e) moves[k][e] = moves[k][e] || (now[e] != base_outputs_[k][e] && !std::isnan(now[e]));
     }
   }
   long double squares = 0;
