@@ -108,7 +108,7 @@ TEST_CASE("the judge notices each kind of broken promise") {
 TEST_CASE("planted defects in readers are found by their mutants") {
   const auto finds = [](const Reader& reader) {
     const std::vector<std::string> seeds = reader.seeds();
-    for (int number = 0; number < mutants; ++number) {
+    for (int number = 0; number < 500; ++number) {
       fuzz::Draw draw(static_cast<std::uint64_t>(number));
       if (finding(reader, fuzz::mutant(reader.form, fuzz::Draw(number).of(seeds), draw)) != "no error") return true;
     }
