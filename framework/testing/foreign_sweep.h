@@ -35,6 +35,7 @@ class ForeignSweep {
   ForeignFinding judge(const ForeignPoint& point);
   ForeignFinding first_look(const ForeignPoint& point);
   ForeignFinding look_alone(const ForeignPoint& point, bool with_hints = true);
+  CheckOptions options_at(const ForeignPoint& point) const;
   bool stands_at_corners(const ForeignFinding& finding) const;
   ForeignFinding simplest(ForeignFinding finding);
   std::optional<ForeignFinding> kept_from(const ForeignPoint& earlier, const ForeignPoint& point);

@@ -29,6 +29,7 @@ struct CheckOptions {
                                            ///< element by element where that is cheap, else they are bisected
   int directions = 4;
   int order = 2;          ///< of the derivatives of a record that are checked: 1 or 2
+  double smallest_error = 0;  ///< relative to the largest gradient: what is less is not called wrong
   int most_culprits = 8;  ///< failing elements of a large input that are looked for
   bool contracts = true;  ///< linear, deterministic, inputs unmodified, ...
   bool hints = true;      ///< name the likely cause of a disagreement

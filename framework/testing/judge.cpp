@@ -95,7 +95,8 @@ ElementVerdict Judge::judge(const Direction& direction, std::int64_t number, dou
   } else if (!derivative.conclusive) {
     verdict.verdict = Verdict::cannot_tell;
   } else if (!fits(derivative, yours, own_rounding)) {
-    const bool is_wrong = is_proven ? is_confirmed(direction, yours, derivative) : accusations_ > 0;
+    const bool is_large = std::fabs(yours - derivative.value) > point_.options.smallest_error * std::max(scale, std::fabs(yours));
+    const bool is_wrong = !is_large ? false : is_proven ? is_confirmed(direction, yours, derivative) : accusations_ > 0;
     verdict.verdict = is_wrong ? Verdict::disagree : Verdict::cannot_tell;
     ++(is_wrong ? accusations_ : contradicted_);
   } else if (derivative.at_kink) {
