@@ -251,6 +251,58 @@ TEST_CASE("kinks of functions that report no branches") {
   }
 }
 
+TEST_CASE("steps stay in the declared range, also along directions") {
+  for (const std::int64_t count : {12, 700}) {
+    Subject table = by_element(
+        "table",
+        [](double x) {
+          if (!(x >= 0 && x <= 1)) throw std::out_of_range("outside the table");
+          return std::sqrt(x + 1);
+        },
+        [](double x) { return 0.5 / std::sqrt(x + 1); });
+    table.ranges = {{0, 1}};
+    Generator generator(5);
+    Tensor x = random_uniform({count}, generator, DType::f64, 0, 1);
+    x.mutable_data<double>()[3] = 0;  // at the edge
+    x.mutable_data<double>()[4] = 1;
+    const CheckReport report = check(table, {x});
+    CHECK_MESSAGE(report.verdict == Verdict::agree, to_text(report));
+    table.backward = [](const Tensors& inputs, const Tensors& cotangents) {
+      return Tensors{cotangents[0] * 0.25 / sqrt(inputs[0] + 1.0)};
+    };
+    CHECK(check(table, {x}).verdict == Verdict::disagree);
+  }
+}
+
+TEST_CASE("at the edge of a domain one side is enough, and judged by more than differences") {
+  const Tensor at_edge = from_values({3}, std::vector<double>{0, 0.5, 1}, DType::f64);
+  for (const auto& [factor, verdict] : {std::pair{1.0, Verdict::agree}, {1.01, Verdict::disagree}}) {
+    Subject edge = by_element(
+        "edge", [](double x) { return x < 0 ? std::nan("") : std::exp(x); },
+        [factor = factor](double x) { return std::exp(x) * (x == 0 ? factor : 1); });
+    const CheckReport report = check(edge, {at_edge});
+    CHECK_MESSAGE(report.verdict == verdict, to_text(report));
+  }
+}
+
+TEST_CASE("an op that takes its point alone can be told neither right nor wrong") {
+  const Tensor point = normal({3});
+  const std::vector<double> only = point.to_vector<double>();
+  for (const double slope : {0.0, 2.0}) {
+    CAPTURE(slope);
+    Subject picky = by_element(
+        "picky",
+        [only](double x) {
+          if (std::find(only.begin(), only.end(), x) == only.end()) fail("not this value");
+          return 2 * x;
+        },
+        [slope](double) { return slope; });
+    picky.is_refusal = [](const Error&) { return true; };
+    const CheckReport report = check(picky, {point});
+    CHECK_MESSAGE(report.verdict == Verdict::cannot_tell, to_text(report));
+  }
+}
+
 TEST_CASE("doubt is not lost: in large inputs, and beside a kink") {
   const auto far_up = [](double x) { return x > 10 ? std::tanh(x) + 1e6 : x > 0 ? x : 0; };
   const Subject subject = by_element("far up", far_up, [](double x) { return x > 10 ? 1e-12 : double(x > 0); });

@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <exception>
 #include <iostream>
 #include <map>
 #include <regex>
@@ -286,6 +287,7 @@ class OpChecker {
     testing::ForeignSweep sweep(op, watched_options(), fixed, true);
     std::optional<ForeignFinding> finding;
     bool in_time = true;
+    std::exception_ptr broken_off;
     try {
       while (report.draws < request_.repeat) {
         session_.watch().begin(fmt::format("{}, draw {} of {}", name_, report.draws + 1, request_.repeat));
@@ -298,9 +300,12 @@ class OpChecker {
       }
     } catch (const OutOfTime&) {
       in_time = false;
+    } catch (const Error&) {
+      broken_off = std::current_exception();  // after what was found so far
     }
     report.not_varied = sweep.not_varied();
     if (report.draws > 0) session_.add(report);
+    if (broken_off) std::rethrow_exception(broken_off);
     if (!in_time)
       return session_.add_unchecked(name_, fmt::format("draws {} to {}", report.draws + 1, request_.repeat));
     if (finding && finding->failure) add_failure(*finding, op);
@@ -316,7 +321,7 @@ class OpChecker {
       return session_.add_unchecked(name_, "further points");
     }
     if (further.wrong && further.wrong->failure) return add_failure(*further.wrong, op);
-    if (further.wrong) return session_.add(report_of(*further.wrong, op, request_), request_.shared_library);
+    if (further.wrong) return session_.add(compared(*further.wrong, op), request_.shared_library);
     if (!request_.output.explain) return;
     session_.watch().hide();
     std::cout << fmt::format("  further points: {} agree", further.agree);

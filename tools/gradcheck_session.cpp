@@ -42,9 +42,11 @@ GradcheckSession::GradcheckSession(const GradcheckOutput& output) : output_(outp
 }
 
 void GradcheckSession::write_unfinished() {
-  if (output_.json == "-") return;
+  const std::string json = output_.json;
+  if (json == "-") output_.json.clear();  // it takes the last word alone
   record({.kind = "not finished", .sentence = "the check was started and did not come to its end"});
   write(Outcome::error, not_judged);
+  output_.json = json;
   outcome_ = Outcome::agree;
   failures_.clear();
   cases_.clear();

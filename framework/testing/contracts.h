@@ -5,7 +5,7 @@
 
 namespace gradus::testing {
 
-/// Checks every contract at one point. `gradients` are the claimed ones there, `own_rounding` how far they may be off.
+/// Checks the contracts at one point, as far as the first that is broken. `gradients` are the claimed ones there, `own_rounding` how far they may be off.
 std::vector<ContractReport> check_contracts(const CheckedPoint& point, const Tensors& gradients,
                                             const std::vector<Numbers>& own_rounding);
 

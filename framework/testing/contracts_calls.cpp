@@ -1,4 +1,5 @@
 // The same call gives the same gradient, whatever was called before.
+#include <algorithm>
 #include <cmath>
 
 #include "framework/autograd/modes.h"
@@ -15,13 +16,10 @@ void ContractChecker::same_again() {
   bool same_bits_always = true;
   for (std::size_t i = 0; i < yours_.size(); ++i) {
     if (yours_[i].empty()) continue;
-    std::size_t other = 0;  // the first call that differs from the last
-    while (other < calls.size() && unexplained(i, calls[other][i], calls.back()[i]) == 0) ++other;
+    const auto differs = [&](const Values& call) { return unexplained(i, call[i], calls.back()[i]) > 0; };
     for (const Values& call : calls) same_bits_always &= largest_difference(call[i], calls.back()[i]) == 0;
-    if (other == calls.size()) continue;
-    bool settles = true;
-    for (std::size_t call = 1; call < calls.size(); ++call) settles &= unexplained(i, calls[call][i], calls.back()[i]) == 0;
-    if (settles) {
+    if (std::none_of(calls.begin(), calls.end(), differs)) continue;
+    if (std::none_of(calls.begin() + 1, calls.end(), differs)) {
       return broken_by(name, Cause::stale_state,
                        fmt::format("the first call gives another gradient of '{}' than all later ones: they see what it left",
                                    subject_.inputs[i]));
@@ -56,21 +54,17 @@ void ContractChecker::same_again() {
 }
 
 bool ContractChecker::is_in_domain(const Tensors& inputs) const {
-  try {
-    const Tensors outputs = forward_at(inputs);
-    for (std::size_t k = 0; k < outputs.size(); ++k) {
-      if (!cotangents_[k].defined()) continue;
-      const Numbers now = outputs[k].to_vector<double>(), before = line_.outputs()[k].to_vector<double>();
-      if (now.size() != before.size()) return false;
-      for (std::size_t e = 0; e < now.size(); ++e) {
-        if (std::isfinite(now[e]) != std::isfinite(before[e])) return false;
-      }
+  const std::optional<Tensors> outputs = unless_refused(subject_, [&] { return forward_at(inputs); });
+  if (!outputs || !unless_refused(subject_, [&] { return subject_.backward(inputs, cotangents_); })) return false;
+  for (std::size_t k = 0; k < outputs->size(); ++k) {
+    if (!cotangents_[k].defined()) continue;
+    const Numbers now = (*outputs)[k].to_vector<double>(), before = line_.outputs()[k].to_vector<double>();
+    if (now.size() != before.size()) return false;
+    for (std::size_t e = 0; e < now.size(); ++e) {
+      if (std::isfinite(now[e]) != std::isfinite(before[e])) return false;
     }
-    return true;
-  } catch (const Error& error) {
-    if (!subject_.is_refusal || !subject_.is_refusal(error)) throw;
-    return false;
   }
+  return true;
 }
 
 std::optional<Tensors> ContractChecker::elsewhere(const Moving& moving) {

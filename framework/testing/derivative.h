@@ -45,7 +45,8 @@ struct Derivative {
   bool at_kink = false;       ///< left and right slope differ: value is their mean, bar reaches both
   double left = 0, right = 0, side_bar = 0;  ///< slopes where at_kink
   double noise = 0;           ///< of one evaluation
-  double step = 0;            ///< the function is smooth as far as this on both sides, as far as is known
+  double step = 0;            ///< the function is smooth as far as this, as far as is known
+  int side = 0;               ///< +1, -1: on that side alone, as at the edge of a domain
   double stair = 0;           ///< the function moves in steps of this height; 0: it does not, or nobody looked
   int evaluations = 0;
 };

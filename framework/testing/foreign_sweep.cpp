@@ -278,10 +278,15 @@ ForeignFinding ForeignSweep::simplest(ForeignFinding finding) {
 ForeignFinding ForeignSweep::judge(const ForeignPoint& point) {
   ForeignFinding finding = first_look(point);
   if (finding.wrong()) {
-    finding = look_alone(point);
+    ForeignFinding in_company = std::exchange(finding, look_alone(point));
     if (finding.wrong()) return simplest(std::move(finding));
     for (const ForeignPoint& earlier : {declared_, previous_.value_or(declared_)}) {
       if (std::optional<ForeignFinding> kept = kept_from(earlier, point)) return *kept;
+    }
+    // Wrong after all that came before, right alone, and nobody knows what it was.
+    if (finding.report && finding.report->verdict == Verdict::agree && in_company.report) {
+      finding.report->verdict = Verdict::cannot_tell;
+      finding.report->note = "wrong in a process that had seen other points, and right in one of its own";
     }
   }
   previous_ = point;

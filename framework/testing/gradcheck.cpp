@@ -109,7 +109,7 @@ class Checker {
       CheckOptions options = options_;
       options.every_element_up_to = std::numeric_limits<std::int64_t>::max();
       const std::vector<Numbers> rounding = own_rounding(subject_, line, cotangents, gradients, options.seed);
-      return check_input({subject_, line, cotangents, options}, i, gradients[i], rounding[i]);
+      return check_input({subject_, line, cotangents, options, has_nan_outputs_}, i, gradients[i], rounding[i]);
     };
     report_.hint = find_hint(subject_, line_, cotangents_, gradients_, report_, judge);
   }

@@ -62,7 +62,8 @@ class Causes {
     const std::optional<Finding> again = (there.*hypothesis)();
     if (!again || !explains_enough(*again) || again->hint.cause != finding.hint.cause || again->claim != finding.claim)
       return false;
-    if (!finding.number || std::fabs(*finding.number - *again->number) <= 1e-5 * std::fabs(*finding.number))
+    if (!finding.number) return true;
+    if (again->number && std::fabs(*finding.number - *again->number) <= 1e-5 * std::fabs(*finding.number))
       return true;
     if (!finding.otherwise.empty()) finding.hint.sentence = finding.otherwise;
     return !finding.otherwise.empty();

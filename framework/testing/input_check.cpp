@@ -26,7 +26,7 @@ using Signs = std::shared_ptr<std::vector<std::int8_t>>;
 
 double dot(const Numbers& values, const std::vector<std::int8_t>& signs, std::int64_t begin, std::int64_t end) {
   double sum = 0;
-  for (std::int64_t e = begin; e < end; ++e) sum += signs[e] * values[e];
+  for (std::int64_t e = begin; e < end; ++e) sum += signs[e] == 0 ? 0 : signs[e] * values[e];
   return sum;
 }
 
@@ -49,7 +49,7 @@ class InputCheck {
     result_.by_direction = line_.inputs()[input_].numel() > options_.every_element_up_to;
     if (result_.by_direction) check_directions();
     else check_elements();
-    result_.oracle = judge_->is_exact()                      ? "forward mode"
+    result_.oracle = judge_->is_exact() && !subject_.own_process ? "forward mode"
                      : subject_.backward_dtype == DType::f64 ? "differences"
                                                              : "differences of the f64 forward";
     result_.refuted = judge_->refuted();
@@ -58,7 +58,7 @@ class InputCheck {
                       : result_.undecided > 0 ? Verdict::cannot_tell
                                               : Verdict::agree;
     if (has_no_culprit_) doubt("a direction disagrees, and no single element");
-    if (result_.left_out == result_.checked && result_.checked > 0) doubt("nothing here has a number");
+    if (!result_.by_direction && result_.left_out == result_.checked && result_.checked > 0) doubt("nothing here has a number");
     doubt_what_does_not_move();
     if (result_.mutants > result_.mutants_caught)
       doubt(fmt::format("vacuous: this point cannot distinguish your gradient from: {}", fmt::join(result_.blind_to, ", ")));
@@ -101,7 +101,7 @@ class InputCheck {
     if (!result_.note.empty()) sentences.push_back(result_.note);
     if (judge_->largest_stair() > 0)
       sentences.push_back(fmt::format("forward moves in steps of {:.1g} here", judge_->largest_stair()));
-    if (result_.left_out > 0 && result_.left_out < result_.checked) {
+    if (result_.left_out > 0 && (result_.by_direction || result_.left_out < result_.checked)) {
       const auto first = std::find_if(result_.elements.begin(), result_.elements.end(),
                                       [](const ElementVerdict& judged) { return judged.left_out; });
       sentences.push_back(fmt::format("{}, not a number here or by what forward gives there, left out{}",
@@ -133,6 +133,7 @@ class InputCheck {
   static const ElementVerdict* worst_of(const std::vector<ElementVerdict>& verdicts) {
     const ElementVerdict* worst = nullptr;
     const auto badness = [](const ElementVerdict& v) {
+      if (v.left_out) return -1.0;
       const double difference = std::fabs(v.yours - v.expected), rank = v.verdict == Verdict::disagree      ? 2e30
                                                                         : v.verdict == Verdict::cannot_tell ? 1e30
                                                                                                             : 0;
@@ -155,11 +156,17 @@ class InputCheck {
       for (std::size_t k = 0; k < moved.size(); ++k) {
         if (!subject_.differentiable[k]) continue;
         Numbers values = moved[k].to_vector<double>();
-        for (double& value : values) value *= 1 + 1e-4 * (2 * reader.next_uniform() - 1);
+        const Range range = k < subject_.ranges.size() ? subject_.ranges[k] : Range{};
+        for (double& value : values) {
+          const double next = value * (1 + 1e-4 * (2 * reader.next_uniform() - 1));
+          if (!range.holds(value) || range.holds(next)) value = next;
+        }
         moved[k] = from_values(moved[k].shape(), values, moved[k].dtype());
       }
-      const Numbers elsewhere =
-          numbers_of(subject_.backward(moved, clones(cotangents_))[input_], static_cast<std::int64_t>(yours_.size()));
+      const std::optional<Tensors> gradients =
+          unless_refused(subject_, [&] { return subject_.backward(moved, clones(cotangents_)); });
+      if (!gradients) continue;
+      const Numbers elsewhere = numbers_of((*gradients)[input_], static_cast<std::int64_t>(yours_.size()));
       if (largest_difference(elsewhere, yours_) <= 0.1 * claimed) continue;
       result_.note = "zero but for rounding";
       return true;
@@ -220,7 +227,7 @@ class InputCheck {
       StreamReader reader(options_.seed, 100 + 16 * input_ + static_cast<std::size_t>(k));
       for (std::int64_t e = 0; e < count;) {
         for (std::uint32_t word = reader.next_word(), bit = 0; bit < 32 && e < count; ++bit, ++e)
-          (*signs)[e] = (word >> bit) & 1 ? 1 : -1;
+          (*signs)[e] = !line_.can_move(input_, e) ? 0 : (word >> bit) & 1 ? 1 : -1;
       }
       all_signs.push_back(signs);
       const bool is_first = std::none_of(verdicts.begin(), verdicts.end(), [](const ElementVerdict& verdict) {
@@ -240,7 +247,7 @@ class InputCheck {
     result_.scale = largest_magnitude(yours_);
     result_.worst = *worst_of(verdicts);
     for (const ElementVerdict& verdict : verdicts) {
-      if (result_.scale > 0)
+      if (result_.scale > 0 && verdict.verdict == Verdict::agree)
         result_.detection_limit = std::max(result_.detection_limit, verdict.allowed / result_.scale);
       result_.verdict = worse(result_.verdict, verdict.verdict);
     }

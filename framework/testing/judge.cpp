@@ -31,7 +31,7 @@ Tensors moved_inputs(const Tensors& inputs, const Direction& direction, double t
   const Tensor& input = inputs[direction.input];
   Numbers values = input.to_vector<double>();
   for (std::int64_t e = direction.begin; e < direction.end; ++e)
-    values[e] += direction.signs && (*direction.signs)[e] < 0 ? -t : t;
+    values[e] += direction.sign(e) * t;
   moved[direction.input] = from_values(input.shape(), values, input.dtype());
   return moved;
 }
@@ -96,9 +96,11 @@ ElementVerdict Judge::judge(const Direction& direction, std::int64_t number, dou
     verdict.verdict = Verdict::cannot_tell;
   } else if (!fits(derivative, yours, own_rounding)) {
     const bool is_large = std::fabs(yours - derivative.value) > point_.options.smallest_error * std::max(scale, std::fabs(yours));
-    const bool is_wrong = !is_large ? false : is_proven ? is_confirmed(direction, yours, derivative) : accusations_ > 0;
+    const bool is_refuted = is_large && is_proven && !is_confirmed(direction, yours, derivative);
+    const bool is_wrong = is_large && !is_refuted && (is_proven || accusations_ > 0);
     verdict.verdict = is_wrong ? Verdict::disagree : Verdict::cannot_tell;
-    ++(is_wrong ? accusations_ : contradicted_);
+    accusations_ += is_wrong;
+    contradicted_ += is_refuted;
   } else if (derivative.at_kink) {
     verdict.at_kink = true;
   } else if (derivative.constant && yours == 0) {
@@ -107,51 +109,57 @@ ElementVerdict Judge::judge(const Direction& direction, std::int64_t number, dou
   return verdict;
 }
 
-/// The claimed number with the inputs moved by t along the direction.
+/// The claimed number with the inputs moved by t along the direction; NaN where the op refuses them.
 double Judge::claimed_along(const Direction& direction, double t) const {
   const Tensors inputs = moved_inputs(point_.line.inputs(), direction, t);
-  const Numbers claimed = numbers_of(point_.subject.backward(inputs, clones(point_.cotangents))[input_],
-                                     inputs[input_].numel());
+  const std::optional<Tensors> gradients =
+      unless_refused(point_.subject, [&] { return point_.subject.backward(inputs, clones(point_.cotangents)); });
+  if (!gradients) return std::nan("");
+  const Numbers claimed = numbers_of((*gradients)[input_], inputs[input_].numel());
   double sum = 0;
-  for (std::int64_t e = direction.begin; e < direction.end; ++e)
-    sum += direction.signs && (*direction.signs)[e] < 0 ? -claimed[e] : claimed[e];
+  for (std::int64_t e = direction.begin; e < direction.end; ++e) {
+    if (direction.sign(e) != 0) sum += direction.sign(e) * claimed[e];
+  }
   return sum;
 }
 
 /// Over an interval on which the function is smooth, a right gradient adds up to what forward changes by. A wrong one
-/// does not; or it does, and is wrong at this very point alone, as its neighbours show.
+/// does not; or it does, and is wrong at this very point alone, as its neighbours show. Between two slopes, and where
+/// nothing moves at any distance, there is nothing to add up: all steps on both sides say the same.
 bool Judge::is_confirmed(const Direction& direction, double yours, const Derivative& derivative) const {
-  if (derivative.at_kink || derivative.constant || !(derivative.step > 0)) return true;  // the claim is none of the slopes
+  if (derivative.at_kink || derivative.constant) return true;
   Line& line = point_.line;
   const double error = yours - derivative.value;
   for (double h = derivative.step; h > derivative.step * 0x1p-16; h *= 0x1p-4) {
+    const double from = derivative.side > 0 ? 0 : -h, to = derivative.side < 0 ? 0 : h;
     const auto integral = [&](const Quadrature& rule) {
       double sum = 0;
       for (std::size_t k = 0; k < rule.nodes.size() && rule.weights[k] > 0; ++k) {
-        const double t = rule.nodes[k] * h;
-        sum += rule.weights[k] * (claimed_along(direction, t) + claimed_along(direction, -t));
+        for (const double node : {rule.nodes[k], -rule.nodes[k]})
+          sum += rule.weights[k] * claimed_along(direction, (from + to) / 2 + node * (to - from) / 2);
       }
-      return sum * h;
+      return sum * (to - from) / 2;
     };
-    const Evaluation up = line.at(direction, h), down = line.at(direction, -h);
-    const double width = up.moved - down.moved, fine = integral(eight_points), coarse = integral(six_points);
-    const double left_over = fine - (up.value - down.value), expected = std::fabs(error * width);
-    const double doubt = std::fabs(fine - coarse) + 8 * derivative.noise + 2 * derivative.bar * width + rounding(direction) * width;
-    if (!up.valid || !down.valid || !(doubt <= 0.25 * expected)) continue;
+    const Evaluation end = line.at(direction, to), begin = line.at(direction, from);
+    const double width = end.moved - begin.moved, fine = integral(eight_points), coarse = integral(six_points);
+    const double left_over = fine - (end.value - begin.value), expected = std::fabs(error * width);
+    const double doubt = std::fabs(fine - coarse) + 8 * derivative.noise + (2 * derivative.bar + rounding(direction)) * width;
+    if (!std::isfinite(end.value) || !std::isfinite(begin.value) || !(doubt <= 0.25 * expected)) continue;
     if (std::fabs(left_over) > 0.5 * expected) return true;
-    const double nearby = (claimed_along(direction, h * 0x1p-10) + claimed_along(direction, -h * 0x1p-10)) / 2;
+    const double near = (derivative.side < 0 ? from : to) * 0x1p-10, other = derivative.side == 0 ? -near : near / 2;
+    const double nearby = (claimed_along(direction, near) + claimed_along(direction, other)) / 2;
     return std::fabs(yours - nearby) >= 0.5 * std::fabs(error);
   }
   return false;
 }
 
-/// Directional derivative by the subject's own forward mode, and its rounding as last-bit changes of the inputs show it.
+/// Directional derivative by the subject's own forward mode.
 Derivative Judge::forward_mode(const Direction& direction) const {
   const Tensors& inputs = point_.line.inputs();
   const Tensor& input = inputs[input_];
   Numbers tangent(static_cast<std::size_t>(input.numel()), 0.0);
   for (std::int64_t e = direction.begin; e < direction.end; ++e)
-    tangent[e] = direction.signs ? (*direction.signs)[e] : 1;
+    tangent[e] = direction.sign(e);
   Tensors tangents(inputs.size());
   tangents[input_] = from_values(input.shape(), tangent, input.dtype());
   const NoGradScope no_grad;
@@ -179,20 +187,22 @@ Derivative Judge::with_forward_mode(const Direction& direction, Derivative diffe
   const bool is_independent = !point_.subject.own_process;  // an author's jvp may share the error of their backward
   const Derivative exact = forward_mode(direction);
   if (!exact.conclusive) return differences;
-  const bool contradicts = differences.conclusive && std::fabs(differences.value - exact.value) >
-                                                         bars_allowed * (differences.bar + exact.bar) + rounding(direction);
-  if (contradicts) {
+  const auto contradicts = [&](const Derivative& found) {
+    return found.conclusive &&
+           std::fabs(found.value - exact.value) > bars_allowed * (found.bar + exact.bar) + rounding(direction);
+  };
+  if (contradicts(differences)) {
     const Derivative all_steps = point_.line.derivative(direction, 0, Line::Effort::thorough);
     if (all_steps.at_kink) return all_steps;
-    if (all_steps.conclusive && std::fabs(all_steps.value - exact.value) >
-                                    bars_allowed * (all_steps.bar + exact.bar) + rounding(direction)) {
+    if (contradicts(all_steps)) {
       refuted_ = fmt::format("forward mode says {:.9g} where differences say {:.9g}: it is wrong, and not used", exact.value,
                              all_steps.value);
       is_exact_ = false;
       return all_steps;
     }
+    if (all_steps.conclusive) differences = all_steps;
   }
-  if (!is_independent || (differences.conclusive && !contradicts && exact.bar >= differences.bar)) return differences;
+  if (!is_independent || (differences.conclusive && !contradicts(differences) && exact.bar >= differences.bar)) return differences;
   Derivative better = differences;
   better.value = exact.value;
   better.bar = exact.bar;

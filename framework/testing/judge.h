@@ -19,9 +19,9 @@ struct CheckedPoint {
   bool nan_outputs = false;  ///< forward gives NaN somewhere
 };
 
-/// Judges claims about one input. Nothing is called wrong by one kind of evidence alone: differences with steps of all
-/// sizes must contradict the claim, and so must what the claims nearby add up to (the fundamental theorem of calculus,
-/// which needs no small step).
+/// Judges claims about one input. Where the function has a slope, nothing is called wrong by one kind of evidence alone:
+/// differences with steps of all sizes must contradict the claim, and so must what the claims nearby add up to (the
+/// fundamental theorem of calculus, which needs no small step).
 class Judge {
  public:
   static constexpr double bars_allowed = 10;  ///< differences beyond so many bars are called wrong

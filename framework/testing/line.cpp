@@ -1,7 +1,6 @@
 #include "framework/testing/line.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "framework/autograd/modes.h"
@@ -78,10 +77,9 @@ double Line::move(const Direction& direction, double t) {
   double moved = t;
   visit_elements(inputs_[direction.input], [&]<class T>(T* x) {
     for (std::int64_t e = direction.begin; e < direction.end; ++e)
-      x[e] = T(from[e] + (direction.signs && (*direction.signs)[e] < 0 ? -t : t));
+      x[e] = T(from[e] + direction.sign(e) * t);
     if (direction.end - direction.begin == 1) {
-      const double change = double(x[direction.begin]) - from[direction.begin];
-      moved = direction.signs && (*direction.signs)[direction.begin] < 0 ? -change : change;
+      moved = direction.sign(direction.begin) * (double(x[direction.begin]) - from[direction.begin]);
     }
   });
   return moved;
@@ -103,24 +101,32 @@ Tensors Line::outputs_of(const Tensors& inputs) {
   return outputs;
 }
 
+bool Line::can_move(std::size_t input, std::int64_t element) const {
+  const double value = base_[input][element];
+  const Range range = input < subject_.ranges.size() ? subject_.ranges[input] : Range{};
+  const double margin = 0x1p-16 * (range.high - range.low);
+  return std::isfinite(value) && (!range.holds(value) || (range.holds(value - margin) && range.holds(value + margin)));
+}
+
+/// Elements that are in their range to begin with stay there.
+bool Line::leaves_range(const Direction& direction, double t) const {
+  if (direction.input >= subject_.ranges.size() || !subject_.ranges[direction.input].is_declared()) return false;
+  const Range& range = subject_.ranges[direction.input];
+  for (std::int64_t e = direction.begin; e < direction.end; ++e) {
+    const double before = base_[direction.input][e], now = before + direction.sign(e) * t;
+    if (range.holds(before) && !range.holds(now)) return true;
+  }
+  return false;
+}
+
 std::optional<Tensors> Line::evaluate(const Direction& direction, double t, double& moved, std::uint64_t& decisions) {
+  moved = t;
+  if (leaves_range(direction, t)) return std::nullopt;
   moved = move(direction, t);
-  const bool single = direction.end - direction.begin == 1;
-  if (single && direction.input < subject_.ranges.size()) {
-    const Range& range = subject_.ranges[direction.input];
-    const double before = base_[direction.input][direction.begin];
-    const double change = direction.signs && (*direction.signs)[direction.begin] < 0 ? -moved : moved;
-    if (range.holds(before) && !range.holds(before + change)) return std::nullopt;
-  }
   const DecisionScope scope;
-  try {
-    std::optional<Tensors> outputs = outputs_of(inputs_);
-    decisions = scope.hash();
-    return outputs;
-  } catch (const Error& error) {
-    if (!subject_.is_refusal || !subject_.is_refusal(error)) throw;
-    return std::nullopt;
-  }
+  std::optional<Tensors> outputs = unless_refused(subject_, [&] { return outputs_of(inputs_); });
+  decisions = scope.hash();
+  return outputs;
 }
 
 Evaluation Line::at(const Direction& direction, double t) {
@@ -241,10 +247,11 @@ bool Line::moves_elsewhere(std::size_t input) {
     }
     Numbers near = there;
     for (double& value : near) value *= 1.001;
+    const bool is_outside = range.is_declared() && trial >= 6;
     try {
       if (differ(with_values(there), with_values(near))) return true;
     } catch (const Error& error) {
-      if (!subject_.is_refusal || !subject_.is_refusal(error)) throw;
+      if (!is_outside && (!subject_.is_refusal || !subject_.is_refusal(error))) throw;
     }
   }
   return false;
@@ -261,31 +268,46 @@ double Line::moving_quantum(std::size_t input) {
   if (!is_new) return found->second;
   std::vector<std::vector<bool>> moves;
   for (const auto& values : base_outputs_) moves.emplace_back(values.size(), false);
+  const auto note = [&](const std::optional<Tensors>& outputs) {
+    for (std::size_t k = 0; outputs && k < moves.size(); ++k) {
+      if (base_outputs_[k].empty()) continue;
+      const Numbers now = (*outputs)[k].to_vector<double>();
+      for (std::size_t e = 0; e < now.size(); ++e)
+        moves[k][e] = moves[k][e] || (now[e] != base_outputs_[k][e] && !std::isnan(now[e]));
+    }
+  };
+  const Range range = input < subject_.ranges.size() ? subject_.ranges[input] : Range{};
   // By its size, by less, and by ever more: what stands still beside a small number may not beside a large one.
   const double typical = typical_[input];
-  const std::array<double, 9> sizes = {typical,           typical / 64,      typical,          typical * 0x1p10, typical * 0x1p30,
-                                       typical * 0x1p100, typical * 0x1p300, typical * 0x1p900, 1e300};
+  std::vector<double> sizes = {typical, typical / 64, typical, typical * 0x1p10};
+  if (!subject_.own_process) sizes.insert(sizes.end(), {typical * 0x1p30, typical * 0x1p100, typical * 0x1p300, typical * 0x1p900, 1e300});
   for (std::size_t trial = 0; trial < sizes.size(); ++trial) {
     StreamReader reader(11, trial);
+    if (range.is_declared()) {
+      Tensors inputs = inputs_;
+      Numbers values = base_[input];
+      for (double& value : values) value = range.low + reader.next_uniform() * (range.high - range.low);
+      inputs[input] = from_values(inputs_[input].shape(), values, inputs_[input].dtype());
+      note(unless_refused(subject_, [&] { return outputs_of(inputs); }));
+      continue;
+    }
     auto signs = std::make_shared<std::vector<std::int8_t>>(base_[input].size());
     for (std::int8_t& sign : *signs) sign = reader.next_integer(0, 1) ? 1 : -1;
     const Direction direction{input, 0, static_cast<std::int64_t>(signs->size()), signs};
     const Displacement displacement(*this, direction);
     double moved = 0;
     std::uint64_t decisions = 0;
-    const std::optional<Tensors> outputs = evaluate(direction, sizes[trial], moved, decisions);
-    for (std::size_t k = 0; outputs && k < moves.size(); ++k) {
-      if (base_outputs_[k].empty()) continue;
-      const Numbers now = (*outputs)[k].to_vector<double>();
-      for (std::size_t e = 0; e < now.size(); ++e) moves[k][e] = moves[k][e] || (now[e] != base_outputs_[k][e] && !std::isnan(now[e]));
-    }
+    note(evaluate(direction, sizes[trial], moved, decisions));
   }
+  const bool any = std::any_of(moves.begin(), moves.end(), [](const std::vector<bool>& of_output) {
+    return std::find(of_output.begin(), of_output.end(), true) != of_output.end();
+  });
   long double squares = 0;
   for (std::size_t k = 0; k < moves.size(); ++k) {
     for (std::size_t e = 0; e < moves[k].size() && !cotangents_[k].empty(); ++e) {
       const long double upstream = std::fabs(cotangents_[k][e]),
                         unit = upstream * std::max(half_unit_[k] * std::fabs(base_outputs_[k][e]), smallest_unit_[k]);
-      if (moves[k][e] && std::isfinite(unit)) squares += unit * unit;
+      if ((moves[k][e] || !any) && std::isfinite(unit)) squares += unit * unit;
     }
   }
   return found->second = static_cast<double>(std::sqrt(squares));

@@ -17,7 +17,9 @@ struct Direction {
   std::size_t input = 0;
   std::int64_t begin = 0, end = 0;  ///< row-major range of elements
   std::shared_ptr<const std::vector<std::int8_t>> signs =
-      {};  ///< +1 or -1 for every element of the input; none: all +1
+      {};  ///< +1, -1, or 0 (it stays), for every element of the input; none: all +1
+
+  double sign(std::int64_t element) const { return signs ? (*signs)[static_cast<std::size_t>(element)] : 1; }
 };
 
 /// <f(x + t d) - f(x), u> for one subject, one point x and one u.
@@ -53,6 +55,8 @@ class Line {
   std::int64_t output_elements() const;
 
   double element(std::size_t input, std::int64_t element) const { return base_[input][element]; }
+  /// Whether it is finite, and not at the edge of its range.
+  bool can_move(std::size_t input, std::int64_t element) const;
   double typical_size(std::size_t input) const { return typical_[input]; }
   /// Root of the sum of squares of outputs * cotangents; of the cotangents alone where all outputs are zero.
   double output_size() const { return output_size_; }
@@ -79,8 +83,9 @@ class Line {
   /// Within a Displacement. Nothing where the function refuses the values, or the element leaves its declared range.
   std::optional<Tensors> evaluate(const Direction& direction, double t, double& moved, std::uint64_t& decisions);
   Tensors outputs_of(const Tensors& inputs);
+  bool leaves_range(const Direction& direction, double t) const;
   double noise_spacing(std::size_t input) const;
-  /// Rounding unit of the outputs that depend on the input at all.
+  /// Rounding unit of the outputs that depend on the input at all; of all where none is seen to.
   double moving_quantum(std::size_t input);
 
   const Subject& subject_;

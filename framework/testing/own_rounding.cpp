@@ -75,13 +75,19 @@ class OwnRounding {
  private:
   using Values = std::vector<Numbers>;
 
-  Tensors moved_by(const Tensors& tensors, const std::vector<bool>& which, double units, StreamReader& reader) const {
+  /// `ranges`: what stays inside them, by tensor.
+  Tensors moved_by(const Tensors& tensors, const std::vector<bool>& which, double units, StreamReader& reader,
+                   const std::vector<Range>& ranges = {}) const {
     Tensors moved = tensors;
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       if (!which[i] || !tensors[i].defined()) continue;
       Numbers values = tensors[i].to_vector<double>();
       const double step = units * unit_of_gradient(subject_, tensors[i]);
-      for (double& value : values) value *= reader.next_integer(0, 1) ? 1 + step : 1 - step;
+      const Range range = i < ranges.size() ? ranges[i] : Range{};
+      for (double& value : values) {
+        const double next = value * (reader.next_integer(0, 1) ? 1 + step : 1 - step);
+        if (!range.holds(value) || range.holds(next)) value = next;
+      }
       moved[i] = from_values(tensors[i].shape(), values, tensors[i].dtype());
     }
     return moved;
@@ -113,7 +119,9 @@ class OwnRounding {
     for (Numbers& numbers : largest) std::fill(numbers.begin(), numbers.end(), 0.0);
     for (int trial = 0; trial < trials; ++trial) {
       StreamReader reader(seed_, 5000 + static_cast<std::uint64_t>(trial));
-      const Values change = difference(values_of(call(reader)));
+      const std::optional<Tensors> gradients = unless_refused(subject_, [&] { return call(reader); });
+      if (!gradients) continue;
+      const Values change = difference(values_of(*gradients));
       for (std::size_t i = 0; i < change.size(); ++i) {
         for (std::size_t e = 0; e < change[i].size(); ++e) largest[i][e] = std::max(largest[i][e], change[i][e]);
       }
@@ -123,7 +131,7 @@ class OwnRounding {
 
   Values changes(double units, int trials) const {
     return largest_change(trials, [&](StreamReader& reader) {
-      const Tensors inputs = moved_by(inputs_, subject_.differentiable, units, reader);
+      const Tensors inputs = moved_by(inputs_, subject_.differentiable, units, reader, subject_.ranges);
       return subject_.backward(inputs, moved_by(cotangents_, has_cotangent_, units, reader));
     });
   }
@@ -155,7 +163,9 @@ class OwnRounding {
     double largest = 0;
     for (int trial = 0; trial < 2; ++trial) {
       StreamReader reader(seed_, 5100 + static_cast<std::uint64_t>(trial));
-      largest = std::max(largest, relative_change(subject_.forward(moved_by(inputs_, subject_.differentiable, units, reader))));
+      const std::optional<Tensors> outputs =
+          unless_refused(subject_, [&] { return subject_.forward(moved_by(inputs_, subject_.differentiable, units, reader, subject_.ranges)); });
+      if (outputs) largest = std::max(largest, relative_change(*outputs));
     }
     return largest;
   }

@@ -88,8 +88,9 @@ class Sweep {
   }
 
   bool is_constant() const {
-    return std::none_of(levels_.begin(), levels_.end(), level_moves);
+    return std::none_of(levels_.begin(), levels_.end(), level_moves) && std::any_of(levels_.begin(), levels_.end(), has_value);
   }
+  bool is_empty() const { return levels_.empty(); }
   double noise() const { return noise_; }
   double stair() const { return stair_; }
   int evaluations() const { return evaluations_; }
@@ -110,6 +111,7 @@ class Sweep {
   }
 
   static bool moves(const Evaluation& found) { return found.value != 0 && !std::isnan(found.value); }
+  static bool has_value(const Level& level) { return std::isfinite(level.up.value) || std::isfinite(level.down.value); }
   static bool level_moves(const Level& level) { return moves(level.up) || moves(level.down); }
 
   double rounding(const Evaluation& a, const Evaluation& b, double unit) const {
@@ -206,12 +208,13 @@ Derivative sweep_steps(const Curve& curve, const DerivativeOptions& options, dou
   result.noise = a.noise();
   result.stair = a.stair();
   result.evaluations = a.evaluations() + b.evaluations();
-  if (a.is_constant() && b.is_constant()) {
+  if (a.is_constant() && (b.is_constant() || b.is_empty())) {
     result.conclusive = result.constant = true;
     result.bar = 2 * options.output_quantum / first;
     return result;
   }
-  const Estimate right = both(a.one_sided(true), b.one_sided(true)), left = both(a.one_sided(false), b.one_sided(false));
+  const Known right_a = a.one_sided(true), left_a = a.one_sided(false);
+  const Estimate right = both(right_a, b.one_sided(true)), left = both(left_a, b.one_sided(false));
   const Known of_a = a.central(), of_b = b.central();
   Estimate estimate = both(of_a, of_b);
   result.step = std::min(of_a.step, of_b.step);
@@ -225,6 +228,8 @@ Derivative sweep_steps(const Curve& curve, const DerivativeOptions& options, dou
   } else if (const Estimate& side = left.bar <= right.bar ? left : right;
              side.bar < estimate.bar && (agree(side, estimate) || !of_a.is_known() || !of_b.is_known())) {
     estimate = side;  // close to the edge of the domain, or at it
+    result.side = &side == &right ? 1 : -1;
+    result.step = result.side > 0 ? right_a.step : left_a.step;
   }
   result.conclusive = estimate.is_known();
   result.value = estimate.value;

@@ -67,6 +67,7 @@ Subject watched(const Subject& subject, std::function<void()> watch) {
   Subject result = subject;
   after_watch(result.forward);
   after_watch(result.backward);
+  after_watch(result.backward_with);
   after_watch(result.tangent_of);
   return result;
 }

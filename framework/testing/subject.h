@@ -3,9 +3,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "framework/base/error.h"
 #include "framework/nn/module.h"
 #include "framework/ops/op_spec.h"
 
@@ -60,6 +62,17 @@ struct Subject {
 
 /// The same subject, which calls `watch` before each of its functions.
 Subject watched(const Subject& subject, std::function<void()> watch);
+
+/// What `call` returns; nothing where the subject refuses the values that it is called with.
+template <class Call>
+std::optional<Tensors> unless_refused(const Subject& subject, Call call) {
+  try {
+    return call();
+  } catch (const Error& error) {
+    if (!subject.is_refusal || !subject.is_refusal(error)) throw;
+    return std::nullopt;
+  }
+}
 
 /// A function whose gradient comes from the tape.
 Subject subject_from_function(const std::string& name, std::function<Tensors(const Tensors&)> function,

@@ -4,7 +4,7 @@
     trial.py [--draws 20] [--repeat N] [--op NAME] [--jobs 2] GRADUS LIBRARY.so > verdicts.tsv
 
 A draw is one run of the program with a seed of its own. TSV on standard output (op, seed, verdict, cause), the summary and every
-right op that was not agreed with on standard error. Ends with 1 where a right op was called wrong."""
+right op that was not agreed with on standard error. Ends with 1 where a right op was called wrong, or crashed."""
 import argparse
 import collections
 import concurrent.futures
@@ -54,7 +54,7 @@ def main():
         print(f"{label}: {sum(verdicts.values())} draws: " + ", ".join(f"{n} {v}" for v, n in verdicts.most_common()), file=sys.stderr)
     for op, verdicts in doubtful.items():
         print(f"  {op} ({truth[op]}): " + ", ".join(f"{n} {v}" for v, n in verdicts.items()), file=sys.stderr)
-    return 1 if counts["right"]["disagree"] else 0
+    return 1 if counts["right"]["disagree"] + counts["right"]["crash"] else 0
 
 
 if __name__ == "__main__":

@@ -282,7 +282,19 @@ TEST_CASE("a layer norm of a sum: nothing dropped, and a part of the stream's nu
 
 namespace {
 
-/// In units that are powers of two, and large beside epsilon, rows are normalised to the same bits.
+/// The same but for the last bits, in which fused multiply-adds are not alike in both units.
+template <class A>
+bool are_close(const std::vector<A>& found, const std::vector<A>& expected, double factor = 1) {
+  double largest = 0, off = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, std::fabs(double(expected[i]) * factor));
+    const double difference = std::fabs(double(found[i]) - double(expected[i]) * factor);
+    if (!(difference <= off)) off = difference;
+  }
+  return found.size() == expected.size() && off <= 8 * double(std::numeric_limits<A>::epsilon()) * largest;
+}
+
+/// In units that are powers of two, and large beside epsilon, rows are normalised to the same.
 template <class T>
 void check_units(std::size_t n, double ordinary, double huge) {
   using A = Arithmetic<T>;
@@ -298,12 +310,10 @@ void check_units(std::size_t n, double ordinary, double huge) {
       };
       const Results<T> expected = in_unit(ordinary), found = in_unit(huge);
       CHECK(are_same(found.y, expected.y));
-      CHECK(are_same(found.dgain, expected.dgain));
-      CHECK(are_same(found.dbias, expected.dbias));
-      for (std::size_t row = 0; row < 3; ++row) {
-        CHECK(found.mean[row] == expected.mean[row] * A(huge / ordinary));
-        CHECK(found.scale[row] == expected.scale[row] / A(huge / ordinary));
-      }
+      CHECK(are_close(found.dgain, expected.dgain));
+      CHECK(are_close(found.dbias, expected.dbias));
+      CHECK(are_close(found.mean, expected.mean, huge / ordinary));
+      CHECK(are_close(found.scale, expected.scale, ordinary / huge));
       CHECK(found.scale[0] > 0);
     }
   }
