@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "framework/testing/neville.h"
 #include "framework/testing/step_sweep.h"
@@ -100,8 +101,7 @@ double noise_of(std::array<double, 7> f) {
   return noise * largest;
 }
 
-}  // namespace
-
+/// The root mean square error of one evaluation.
 double measured_noise(const Curve& curve, double spacing, double largest_spacing, int& evaluations) {
   constexpr int points = 7;
   double noise = 0;
@@ -122,6 +122,8 @@ double measured_noise(const Curve& curve, double spacing, double largest_spacing
   }
   return noise;
 }
+
+}  // namespace
 
 Derivative differentiate(const Curve& curve, const DerivativeOptions& options) {
   const double scale = std::fabs(options.scale);

@@ -53,9 +53,6 @@ struct Derivative {
 
 Derivative differentiate(const Curve& curve, const DerivativeOptions& options);
 
-/// The root mean square error of one evaluation.
-double measured_noise(const Curve& curve, double spacing, double largest_spacing, int& evaluations);
-
 /// Error of the central difference at each step, against `expected`: the U-shaped curve that --explain draws.
 struct StepError {
   double step, error;

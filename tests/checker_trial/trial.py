@@ -15,7 +15,7 @@ import sys
 
 
 def judge(options, op, seed):
-    command = [options.gradus, "gradcheck", "--lib", options.library, "--op", op, "--seed", str(seed), "--json", "-"]
+    command = [options.gradus, "gradcheck", "--lib", options.ops, "--op", op, "--seed", str(seed), "--json", "-"]
     if options.repeat:
         command += ["--repeat", str(options.repeat)]
     run = subprocess.run(command, capture_output=True, text=True)
@@ -27,7 +27,7 @@ def judge(options, op, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gradus")
-    parser.add_argument("library")
+    parser.add_argument("ops", metavar="LIBRARY.so")
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--repeat", type=int, default=0)
     parser.add_argument("--op")
